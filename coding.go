@@ -1,0 +1,64 @@
+package brine
+
+import (
+	"sync"
+
+	"github.com/brinepool/brine/internal/codec"
+)
+
+// Codec is the way in which configurations, arguments and results become bytes and come back. The compiled one, which
+// is used where Options.Codec is nil, is the fastest; a program may choose Gob, JSON or its own, after RegisterCodec.
+// Its methods are called from several goroutines.
+type Codec = codec.Codec
+
+// Gob and JSON are the codecs of encoding/gob and encoding/json.
+var (
+	Gob  Codec = codec.Gob
+	JSON Codec = codec.JSON
+)
+
+// coding turns values of one type into bytes and back.
+type coding[T any] struct {
+	append func(dst []byte, v *T) ([]byte, error)
+	decode func(src []byte, v *T) error
+}
+
+// codings holds the compiled coding of a type once it is needed.
+type codings[T any] struct {
+	once sync.Once
+	c    coding[T]
+	err  error
+}
+
+func (cs *codings[T]) compiled() (*coding[T], error) {
+	cs.once.Do(func() {
+		var c codec.Coder[T]
+		if c, cs.err = codec.Of[T](); cs.err == nil {
+			cs.c = coding[T]{c.Append, c.Decode}
+		}
+	})
+	return &cs.c, cs.err
+}
+
+// with returns the coding of a codec, nil for the compiled one.
+func (cs *codings[T]) with(c Codec) (*coding[T], error) {
+	if c == nil {
+		return cs.compiled()
+	}
+	return &coding[T]{
+		append: func(dst []byte, v *T) ([]byte, error) { return c.Append(dst, v) },
+		decode: func(src []byte, v *T) error {
+			var zero T
+			*v = zero // a codec may leave fields alone that the bytes don't mention
+			return c.Decode(src, v)
+		},
+	}, nil
+}
+
+func (cs *codings[T]) named(name string) (*coding[T], error) {
+	c, err := codecNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	return cs.with(c)
+}

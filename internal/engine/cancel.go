@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/brinepool/brine/internal/link"
+)
+
+// Cancel ends a job: tasks that wait fail with err, those that run are told to stop, and their workers are ended when
+// they have not after the grace period.
+func (e *Engine) Cancel(j *Job, err error) {
+	e.mu.Lock()
+	if j.cancelled != nil {
+		e.mu.Unlock()
+		return
+	}
+	j.cancelled = err
+	spans := e.queue.Drop(&j.queue)
+	running := false
+	for _, s := range e.slots {
+		if s.w == nil {
+			continue
+		}
+		for _, a := range s.w.active {
+			if a.job == j {
+				s.w.link.Cancel(a.id)
+				running = true
+			}
+		}
+	}
+	if running {
+		j.force = time.AfterFunc(e.cfg.Grace, func() { e.force(j) })
+	}
+	e.mu.Unlock()
+	for _, s := range spans {
+		e.failSpan(j, s, Cancelled, err)
+	}
+	j.work.Flushed()
+}
+
+// force ends the workers that still run a cancelled job.
+func (e *Engine) force(j *Job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.slots {
+		if s.w == nil {
+			continue
+		}
+		current := s.w.link.Journal.Current()
+		for _, a := range s.w.active {
+			if a.job == j && a.id == current {
+				s.w.end(&cause{chunk: a.id})
+			}
+		}
+	}
+}
+
+// watch sees to it that the time limits of the worker's chunks are kept. The caller holds e.mu.
+func (w *conn) watch() {
+	if w.timer != nil {
+		return // it looks at all active chunks when it fires
+	}
+	if limit := w.limit(); limit > 0 {
+		w.timer = time.AfterFunc(limit, w.check)
+	}
+}
+
+// limit returns the shortest time after which a task of an active chunk could be due for its end, 0 for none.
+func (w *conn) limit() time.Duration {
+	shortest := time.Duration(0)
+	for _, a := range w.active {
+		if t := a.job.Timeout; t > 0 && (shortest == 0 || t < shortest) {
+			shortest = t
+		}
+	}
+	if shortest == 0 {
+		return 0
+	}
+	return shortest + w.e.cfg.Grace
+}
+
+// check ends the worker if its running task has had its time and the grace period; the worker itself has told the
+// task when its time was up.
+func (w *conn) check() {
+	e := w.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w.timer = nil
+	if len(w.active) == 0 {
+		return
+	}
+	next := w.limit()
+	current, started := w.link.Journal.Current(), w.link.Journal.Started()
+	for _, a := range w.active {
+		if a.id != current || a.job.Timeout == 0 || started == 0 {
+			continue
+		}
+		left := a.job.Timeout + e.cfg.Grace - time.Duration(link.Monotonic()-started)
+		if left <= 0 {
+			w.end(&cause{chunk: a.id, started: started})
+			return
+		}
+		next = left
+	}
+	if next > 0 {
+		w.timer = time.AfterFunc(next, w.check)
+	}
+}
+
+// end ends the worker by force, after it had the chance to print its stacks. The caller holds e.mu.
+func (w *conn) end(c *cause) {
+	if w.cause != nil {
+		return
+	}
+	w.cause = c
+	w.proc.Quit()
+	time.AfterFunc(quitWait, w.proc.Kill)
+}

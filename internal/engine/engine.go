@@ -1,0 +1,372 @@
+// Package engine is a pool of workers in the parent, for any front end: it puts the scheduler, links, processes and
+// the ledger together. It knows when workers live and die and which bytes go where; it doesn't know the types of
+// arguments and results, which its Work does, nor what a worker makes of the bytes.
+//
+// Each worker has exactly one owner at a time: nobody while it is idle, a calling goroutine that leased it for one
+// call, or its slot's goroutine. The owner alone reads and writes its pipes, so they need no lock. Everything that
+// owners share is guarded by Engine.mu.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/brinepool/brine/internal/ledger"
+	"github.com/brinepool/brine/internal/sched"
+)
+
+// ErrClosed says that the pool takes no more work.
+var ErrClosed = errors.New("brine: pool is closed")
+
+// Config says what to run. The caller has checked it and filled in the defaults.
+type Config struct {
+	Workers   int
+	MaxTasks  int // a worker is replaced after so many, 0 for never
+	MaxMemory int64
+	Grace     time.Duration
+	Stdout    io.Writer // nil: the parent's
+	Stderr    io.Writer // nil: the parent's
+	Logger    *slog.Logger
+
+	Path  string   // of the worker's program
+	Args  []string // with its name first
+	Env   []string
+	Build string // identity of the program, which the worker's must equal
+
+	Kind   string
+	Codec  string
+	Depth  int    // how many pools this one is nested in
+	Config []byte // encoded, for the initializer
+	Encode time.Duration
+}
+
+// Engine is a running pool of workers. Its methods are safe for concurrent use.
+type Engine struct {
+	cfg    Config
+	ledger *ledger.Ledger
+	parent *ledger.Process
+	counts counts
+
+	mu      sync.Mutex
+	queue   sched.Queue
+	slots   []*slot
+	idle    []*slot // nobody's; the last one was used last
+	jobs    map[*Job]struct{}
+	drained *sync.Cond
+	closing bool
+	killed  bool
+	down    error // why there are no workers, when all slots have given up
+	lost    int   // slots that have given up
+
+	functions sync.Map // name to *Function
+	numbers   atomic.Uint32
+	running   sync.WaitGroup // slot goroutines
+	quitErrs  []error
+	closeOnce sync.Once
+	closed    chan struct{}
+}
+
+type counts struct{ done, failed, retried, deaths, started atomic.Int64 }
+
+// Counts are numbers of tasks and workers since the pool was opened.
+type Counts struct{ Done, Failed, Retried, Deaths, Started int64 }
+
+// Open starts the workers and waits until all are ready. The first that can't be is the error.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), closed: make(chan struct{})}
+	e.drained = sync.NewCond(&e.mu)
+	e.ledger, e.parent = ledger.New(os.Getpid())
+	e.cfg.Stdout, e.cfg.Stderr = shared(cfg.Stdout, cfg.Stderr)
+	e.parent.Lines(cfg.Kind)[ledger.Config][ledger.Encode].Add(1, int64(len(cfg.Config)), int64(len(cfg.Config)), cfg.Encode)
+
+	stop := context.AfterFunc(ctx, e.Kill)
+	results := make(chan error, cfg.Workers)
+	for i := range cfg.Workers {
+		s := &slot{e: e, id: i, wake: make(chan struct{}, 1)}
+		e.slots = append(e.slots, s)
+	}
+	for _, s := range e.slots {
+		e.running.Add(1)
+		go s.run(results)
+	}
+	var first error
+	for range cfg.Workers {
+		if err := <-results; err != nil && first == nil {
+			first = err
+			e.Kill()
+		}
+	}
+	if !stop() && ctx.Err() != nil {
+		first = ctx.Err()
+	}
+	if first != nil {
+		e.Kill()
+		e.running.Wait()
+		return nil, first
+	}
+	return e, nil
+}
+
+// Function returns the pool's entry of a function, for its caller to keep.
+func (e *Engine) Function(name string) *Function {
+	if f, ok := e.functions.Load(name); ok {
+		return f.(*Function)
+	}
+	f := &Function{Name: name, number: e.numbers.Add(1) - 1, sent: e.parent.Lines(name)}
+	if old, loaded := e.functions.LoadOrStore(name, f); loaded {
+		return old.(*Function)
+	}
+	return f
+}
+
+// Ledger returns the account of what crossed.
+func (e *Engine) Ledger() *ledger.Ledger { return e.ledger }
+
+// AddBound counts the encoding of bound arguments.
+func (e *Engine) AddBound(f *Function, bytes int, d time.Duration) {
+	f.sent[ledger.Bound][ledger.Encode].Add(1, int64(bytes), int64(bytes), d)
+}
+
+// Workers returns how many workers the pool keeps.
+func (e *Engine) Workers() int { return e.cfg.Workers }
+
+// Grace returns how long a task that was told to stop may take.
+func (e *Engine) Grace() time.Duration { return e.cfg.Grace }
+
+// Counts returns numbers of tasks and workers.
+func (e *Engine) Counts() Counts {
+	return Counts{e.counts.done.Load(), e.counts.failed.Load(), e.counts.retried.Load(), e.counts.deaths.Load(), e.counts.started.Load()}
+}
+
+// Submit queues a job of n tasks. With more, the job is open for Extend until Finish.
+func (e *Engine) Submit(j *Job, n int, more bool) error {
+	j.done = make(chan struct{})
+	e.mu.Lock()
+	if err := e.admit(j, n, more); err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	e.enqueue(j, n)
+	e.mu.Unlock()
+	return nil
+}
+
+// Call runs a job of one task and returns when it has ended. Where a worker is idle the calling goroutine drives it
+// itself: then a call takes two hand-overs between threads, the fewest there can be.
+func (e *Engine) Call(j *Job) error {
+	e.mu.Lock()
+	if err := e.admit(j, 1, false); err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	if len(e.idle) == 0 || e.queue.Len() > 0 {
+		j.done = make(chan struct{})
+		e.enqueue(j, 1)
+		e.mu.Unlock()
+		<-j.done
+		return nil
+	}
+	s := e.takeIdle()
+	w := s.w
+	e.queue.Extend(&j.queue, 1)
+	w.take(1)
+	e.mu.Unlock()
+	if !s.lease(w, j) {
+		<-j.done
+	}
+	return nil
+}
+
+// admit takes up a job, or says why not. Its caller holds mu.
+func (e *Engine) admit(j *Job, n int, more bool) error {
+	if e.closing || e.killed {
+		return ErrClosed
+	}
+	if e.down != nil {
+		return e.down
+	}
+	open := int64(n)
+	if more {
+		open++
+	}
+	j.left.Store(open)
+	e.jobs[j] = struct{}{}
+	// Under mu, so that a cancellation comes after the job's tasks are in the queue.
+	if j.ctx.Done() != nil {
+		j.stop = context.AfterFunc(j.ctx, func() { e.Cancel(j, j.ctx.Err()) })
+	}
+	return nil
+}
+
+// enqueue queues the next n tasks of j and wakes as many idle workers as can be of use. Its caller holds mu.
+func (e *Engine) enqueue(j *Job, n int) {
+	e.queue.Extend(&j.queue, n)
+	e.rouse(n)
+}
+
+func (e *Engine) rouse(n int) {
+	for ; n > 0 && len(e.idle) > 0; n-- {
+		e.takeIdle().awake()
+	}
+}
+
+func (e *Engine) takeIdle() *slot {
+	last := len(e.idle) - 1
+	s := e.idle[last]
+	e.idle = e.idle[:last]
+	s.idle = false
+	return s
+}
+
+// Extend adds the next n tasks to a job that was submitted with more to come.
+func (e *Engine) Extend(j *Job, n int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.killed || e.closing {
+		return ErrClosed
+	}
+	if e.down != nil {
+		return e.down
+	}
+	j.left.Add(int64(n))
+	e.enqueue(j, n)
+	return nil
+}
+
+// Finish says that a job submitted with more to come has all its tasks.
+func (e *Engine) Finish(j *Job) { e.settle(j, 1) }
+
+// settle counts tasks of j that have ended.
+func (e *Engine) settle(j *Job, n int) {
+	if j.left.Add(-int64(n)) != 0 {
+		return
+	}
+	if j.stop != nil {
+		j.stop()
+	}
+	e.mu.Lock()
+	delete(e.jobs, j)
+	if len(e.jobs) == 0 {
+		e.drained.Broadcast()
+	}
+	if j.force != nil {
+		j.force.Stop()
+	}
+	done := j.done
+	e.mu.Unlock()
+	if done != nil {
+		close(done)
+	}
+}
+
+// Close takes no more work, waits for what was submitted, lets the workers close their states and waits for their
+// end. It returns what their states' Close returned.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closing = true
+	for len(e.jobs) > 0 && !e.killed {
+		e.drained.Wait()
+	}
+	for len(e.idle) > 0 {
+		e.takeIdle().awake()
+	}
+	e.mu.Unlock()
+	e.running.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return errors.Join(e.quitErrs...)
+}
+
+// Kill ends all workers at once. Tasks that have not ended fail.
+func (e *Engine) Kill() {
+	e.mu.Lock()
+	e.killed, e.closing = true, true
+	e.drained.Broadcast()
+	e.failQueued(Refused, ErrClosed)
+	for _, s := range e.slots {
+		if s.w != nil {
+			s.w.proc.Kill()
+		}
+	}
+	for len(e.idle) > 0 {
+		e.takeIdle().awake()
+	}
+	e.mu.Unlock()
+	e.running.Wait()
+}
+
+// failQueued fails every task that waits in the queue. Its caller holds mu, and gets it back.
+func (e *Engine) failQueued(cause Cause, err error) {
+	type lot struct {
+		j     *Job
+		spans []sched.Span
+	}
+	var lots []lot
+	for j := range e.jobs {
+		lots = append(lots, lot{j, e.queue.Drop(&j.queue)})
+	}
+	e.mu.Unlock()
+	for _, l := range lots {
+		for _, s := range l.spans {
+			e.failSpan(l.j, s, cause, err)
+		}
+		l.j.work.Flushed()
+	}
+	e.mu.Lock()
+}
+
+func (e *Engine) failSpan(j *Job, s sched.Span, cause Cause, err error) {
+	if s.Len() == 0 {
+		return
+	}
+	j.failSpan(s, cause, err)
+	e.counts.failed.Add(int64(s.Len()))
+	e.settle(j, s.Len())
+}
+
+// shared makes the writers of all workers safe to write to from several goroutines.
+func shared(stdout, stderr io.Writer) (io.Writer, io.Writer) {
+	wrap := func(w io.Writer) io.Writer {
+		if w == nil {
+			return nil
+		}
+		if f, ok := w.(*os.File); ok {
+			return f
+		}
+		return &lockedWriter{w: w}
+	}
+	out := wrap(stdout)
+	if stdout != nil && equal(stdout, stderr) {
+		return out, out
+	}
+	return out, wrap(stderr)
+}
+
+// equal compares writers, which may be of a type that can't be compared.
+func equal(a, b io.Writer) (same bool) {
+	defer func() { _ = recover() }()
+	return a == b
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (n int, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer func() {
+		if v := recover(); v != nil {
+			n, err = 0, fmt.Errorf("writer panicked: %v", v)
+		}
+	}()
+	return l.w.Write(b)
+}

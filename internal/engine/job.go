@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/brinepool/brine/internal/codec"
+	"github.com/brinepool/brine/internal/ledger"
+	"github.com/brinepool/brine/internal/proc"
+	"github.com/brinepool/brine/internal/sched"
+)
+
+// Work is the typed side of a job: its arguments and what becomes of its results. Tasks are numbered from 0. For each
+// task, exactly one of Decode (without an error) and Fail is called, once, from any goroutine; calls for different
+// tasks may be concurrent.
+type Work interface {
+	// Encode appends the encoded argument of a task. It may be called again for a retry.
+	Encode(dst []byte, i int) ([]byte, error)
+	// Decode takes the encoded result of a task, which is valid during the call only.
+	Decode(i int, b []byte) error
+	// Fail says that a task ended without a result.
+	Fail(i int, f *Failure)
+	// Flushed is called after a batch of Decode and Fail calls.
+	Flushed()
+}
+
+// Cause says how a task failed.
+type Cause int
+
+// The causes.
+const (
+	Erred     Cause = iota // the function returned an error: Failure.Err, a *codec.RemoteError
+	Panicked               // it panicked: Value and Stack
+	Exited                 // it called runtime.Goexit
+	Crashed                // its worker died with it: Deaths
+	TimedOut               // it was over its time: Stack, Deaths if it had to be killed, Err if it returned one
+	Cancelled              // its context ended: Err
+	Unsent                 // its argument could not be encoded, or decoded by the worker: Err
+	Unread                 // its result could not be encoded, or decoded here: Err
+	Refused                // the pool was closed or has no workers left: Err
+)
+
+// Failure tells how a task ended without a result.
+type Failure struct {
+	Cause        Cause
+	Attempt      int // runs so far, this one included; 0 when it never ran
+	Err          error
+	Value, Stack string
+	Deaths       []Death // of the workers that this task ended, in order
+	Timeout      time.Duration
+}
+
+// Death is the end of one worker.
+type Death struct {
+	proc.Autopsy
+	PID int
+	Err error // why the worker was ended, if it was
+}
+
+// Function is a function as one pool knows it.
+type Function struct {
+	Name   string
+	number uint32
+	cost   sched.Cost
+	sent   *ledger.Lines // of the parent
+}
+
+// Bound are arguments that go to each worker once.
+type Bound struct {
+	ID    uint64
+	Bytes []byte
+}
+
+// Job is work that was submitted to an engine.
+type Job struct {
+	Func    *Function
+	Bound   *Bound
+	Timeout time.Duration
+	Retries int
+
+	work  Work
+	ctx   context.Context
+	queue sched.Job
+	left  atomic.Int64 // tasks not ended, and one more while the job may be extended
+	done  chan struct{}
+	stop  func() bool
+
+	// Guarded by Engine.mu.
+	cancelled error       // why, once it is
+	force     *time.Timer // ends its workers, once it is
+
+	mu     sync.Mutex
+	deaths map[int][]Death
+}
+
+// NewJob returns a job of no tasks yet. chunk is the number of tasks sent together, 0 for as many as seem right.
+func NewJob(ctx context.Context, f *Function, work Work, chunk int) *Job {
+	j := &Job{Func: f, work: work, ctx: ctx}
+	j.queue = sched.Job{Owner: j, Cost: &f.cost, Chunk: chunk}
+	return j
+}
+
+// Done is closed when all tasks of a submitted job have ended.
+func (j *Job) Done() <-chan struct{} { return j.done }
+
+func (j *Job) fail(i int, f *Failure) { j.work.Fail(i, f) }
+
+// failSpan fails tasks that were not run.
+func (j *Job) failSpan(s sched.Span, cause Cause, err error) {
+	for i := s.Lo; i < s.Hi; i++ {
+		j.fail(i, &Failure{Cause: cause, Attempt: s.Attempt, Err: err, Deaths: j.reports(i)})
+	}
+}
+
+func (j *Job) reports(i int) []Death {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.deaths[i]
+}
+
+func (j *Job) addDeath(i int, d Death) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.deaths == nil {
+		j.deaths = make(map[int][]Death)
+	}
+	j.deaths[i] = append(j.deaths[i], d)
+}
+
+func remoteError(b []byte) error {
+	e, err := codec.DecodeError(b)
+	if err != nil {
+		return err
+	}
+	return e
+}

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/brinepool/brine/internal/ledger"
+	"github.com/brinepool/brine/internal/link"
+	"github.com/brinepool/brine/internal/proc"
+)
+
+// Marker is the environment variable that tells a started program that it is a worker.
+const Marker = "BRINE_WORKER"
+
+// StartError says that a worker's state could not be opened.
+type StartError struct {
+	Kind    string
+	Failure *Failure // Erred, Panicked or Crashed
+}
+
+func (e *StartError) Error() string {
+	switch f := e.Failure; f.Cause {
+	case Panicked:
+		return fmt.Sprintf("brine: the initializer of %s panicked: %s", e.Kind, f.Value)
+	case Crashed:
+		return fmt.Sprintf("brine: the worker of %s died before it was ready", e.Kind)
+	default:
+		return fmt.Sprintf("brine: the initializer of %s: %v", e.Kind, f.Err)
+	}
+}
+
+// CloseError says that a worker's state could not be closed.
+type CloseError struct{ Failure *Failure }
+
+func (e *CloseError) Error() string {
+	if e.Failure.Cause == Panicked {
+		return "brine: closing the worker's state panicked: " + e.Failure.Value
+	}
+	return "brine: closing the worker's state: " + e.Failure.Err.Error()
+}
+
+func (e *CloseError) Unwrap() error { return e.Failure.Err }
+
+// readyFailure turns a Ready or Bye message into a failure, nil for none.
+func readyFailure(m *link.ReadyMessage) *Failure {
+	switch m.Status {
+	case link.OK:
+		return nil
+	case link.Panicked:
+		var p link.PanicMessage
+		if err := p.Parse(m.Body); err != nil {
+			return &Failure{Cause: Erred, Err: err}
+		}
+		return &Failure{Cause: Panicked, Value: p.Value, Stack: p.Stack}
+	default:
+		return &Failure{Cause: Erred, Err: remoteError(m.Body)}
+	}
+}
+
+// start starts a worker and waits until its state is open.
+func (s *slot) start() (*conn, error) {
+	w, err := s.launch()
+	if err != nil {
+		return nil, err
+	}
+	m, err := w.greet()
+	if err == nil {
+		if f := readyFailure(m); f != nil {
+			err = &StartError{s.e.cfg.Kind, f}
+		}
+	}
+	if err == nil {
+		lines := w.acct.Lines(s.e.cfg.Kind)
+		n := int64(len(s.e.cfg.Config))
+		lines[ledger.Config][ledger.Decode].Add(1, n, n, time.Duration(m.Decode))
+		return w, nil
+	}
+	if d := s.discard(w); err == errEnded {
+		s.e.mu.Lock()
+		killed := s.e.killed
+		s.e.mu.Unlock()
+		if killed {
+			return nil, ErrClosed
+		}
+		err = &StartError{s.e.cfg.Kind, &Failure{Cause: Crashed, Deaths: []Death{d}}}
+	}
+	return nil, err
+}
+
+// launch starts the process and sends the first frame.
+func (s *slot) launch() (*conn, error) {
+	e := s.e
+	l, child, err := link.New()
+	if err != nil {
+		return nil, fmt.Errorf("brine: %w", err)
+	}
+	p, err := proc.Start(proc.Spec{
+		Path:   e.cfg.Path,
+		Args:   e.cfg.Args,
+		Env:    append(e.cfg.Env, Marker+"=1"),
+		Stdout: e.cfg.Stdout,
+		Stderr: e.cfg.Stderr,
+		Files:  child,
+		Crash:  l.CrashFD(),
+	})
+	link.CloseAll(child)
+	if err != nil {
+		l.Close()
+		return nil, fmt.Errorf("brine: %w", err)
+	}
+	e.counts.started.Add(1)
+	w := &conn{e: e, link: l, proc: p, nextID: 1, acct: e.ledger.Open("worker", p.Pid())}
+	e.mu.Lock()
+	s.w = w
+	if e.killed {
+		p.Kill()
+	}
+	e.mu.Unlock()
+	m := link.InitMessage{
+		Version: link.Version, Build: e.cfg.Build, MaxMemory: e.cfg.MaxMemory, Depth: uint32(e.cfg.Depth),
+		Kind: e.cfg.Kind, Codec: e.cfg.Codec, Config: e.cfg.Config,
+	}
+	b, at := link.AppendHeader(l.Buffer())
+	b = m.Append(b)
+	err = link.EndFrame(b, at, link.Header{Type: link.Init})
+	if err != nil {
+		s.discard(w)
+		return nil, fmt.Errorf("brine: config of %s: %w", e.cfg.Kind, err)
+	}
+	l.SetBuffer(b)
+	_ = l.Flush()
+	return w, nil
+}
+
+// greet reads until the worker says how opening its state went.
+func (w *conn) greet() (*link.ReadyMessage, error) {
+	hello := false
+	for {
+		for {
+			h, payload, ok := w.link.Next()
+			if !ok {
+				break
+			}
+			switch {
+			case h.Type == link.Hello && !hello:
+				if err := w.checkHello(payload); err != nil {
+					return nil, err
+				}
+				hello = true
+			case h.Type == link.Ready && hello:
+				m := new(link.ReadyMessage)
+				if err := m.Parse(payload); err != nil {
+					return nil, violation("%w", err)
+				}
+				m.Body = append([]byte(nil), m.Body...)
+				return m, nil
+			default:
+				return nil, violation("unexpected frame at the start: %v", h.Type)
+			}
+		}
+		if err := w.link.Exchange(); err != nil {
+			return nil, errEnded
+		}
+	}
+}
+
+func (w *conn) checkHello(payload []byte) error {
+	var m link.HelloMessage
+	if err := m.Parse(payload); err != nil {
+		return violation("%w", err)
+	}
+	if m.Version != link.Version {
+		return fmt.Errorf("brine: the worker speaks protocol %d, this program %d: both must be the same build", m.Version, link.Version)
+	}
+	if m.Build != w.e.cfg.Build {
+		return fmt.Errorf("brine: the worker is another build (%s) than this program (%s): was the binary replaced? start the program again", m.Build, w.e.cfg.Build)
+	}
+	return nil
+}
+
+// discard ends a worker that has no tasks.
+func (s *slot) discard(w *conn) Death {
+	w.proc.Kill()
+	<-w.proc.Ended()
+	d := Death{Autopsy: w.proc.Autopsy(), PID: w.proc.Pid()}
+	s.e.mu.Lock()
+	s.w = nil
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.active = nil
+	w.link.Close() // under mu, where Cancel and the watch look at it
+	s.e.mu.Unlock()
+	w.acct.End()
+	return d
+}

@@ -1,0 +1,85 @@
+package ledger
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"sync"
+)
+
+const (
+	// RepeatSize is the size in bytes from which a value is watched for being sent again with equal content.
+	RepeatSize = 1 << 20
+	// watched is how many different values are remembered; a program that sends more than that large different values
+	// in turn repeats nothing worth pointing out.
+	watched = 256
+)
+
+// Repeat is a large value that was sent more than once.
+type Repeat struct {
+	Function string
+	Class    Class
+	Bytes    int64 // of one sending
+	Count    int64 // of sendings
+}
+
+type repeatKey struct {
+	function string
+	class    Class
+	hash     uint64
+	size     int
+}
+
+type repeats struct {
+	mu   sync.Mutex
+	seed maphash.Seed
+	seen map[repeatKey]int64
+	ring []repeatKey
+	at   int
+}
+
+func (r *repeats) init() {
+	r.seed = maphash.MakeSeed()
+	r.seen = make(map[repeatKey]int64)
+}
+
+// Watch looks at one encoded value that is about to be sent.
+func (l *Ledger) Watch(function string, class Class, value []byte) {
+	if len(value) <= RepeatSize {
+		return
+	}
+	r := &l.repeats
+	key := repeatKey{function, class, maphash.Bytes(r.seed, value), len(value)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, known := r.seen[key]; !known {
+		if len(r.ring) < watched {
+			r.ring = append(r.ring, key)
+		} else {
+			if r.seen[r.ring[r.at]] == 1 { // one that has repeated is kept for the report
+				delete(r.seen, r.ring[r.at])
+			}
+			r.ring[r.at] = key
+			r.at = (r.at + 1) % watched
+		}
+		if len(r.seen) >= 2*watched {
+			return
+		}
+	}
+	r.seen[key]++
+}
+
+func (r *repeats) list() []Repeat {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []Repeat
+	for k, n := range r.seen {
+		if n > 1 {
+			list = append(list, Repeat{k.function, k.class, int64(k.size), n})
+		}
+	}
+	slices.SortFunc(list, func(a, b Repeat) int {
+		return cmp.Or(cmp.Compare(b.Bytes*b.Count, a.Bytes*a.Count), cmp.Compare(a.Function, b.Function))
+	})
+	return list
+}

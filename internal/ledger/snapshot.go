@@ -1,0 +1,67 @@
+package ledger
+
+import (
+	"slices"
+	"time"
+)
+
+// Snapshot is the ledger as data, at one moment.
+type Snapshot struct {
+	Processes []ProcessSum // the parent first, then workers in the order they were started
+	Functions []FunctionSum
+	Repeats   []Repeat
+}
+
+// ProcessSum is the account of one process.
+type ProcessSum struct {
+	Name           string
+	PID            int
+	Ended          bool
+	Encode, Decode Sum
+	Tasks          int64
+	Run            time.Duration
+}
+
+// FunctionSum is the account of one function, or of a kind's configuration, over all processes.
+type FunctionSum struct {
+	Name    string
+	Classes [Classes][2]Sum
+}
+
+// Snapshot adds up.
+func (l *Ledger) Snapshot() Snapshot {
+	l.mu.Lock()
+	processes := slices.Clone(l.processes)
+	if l.earlier != nil {
+		processes = slices.Insert(processes, 1, l.earlier)
+	}
+	l.mu.Unlock()
+	var s Snapshot
+	at := make(map[string]int)
+	for _, p := range processes {
+		sum := ProcessSum{Name: p.Name, PID: p.PID, Tasks: p.tasks.Load(), Run: time.Duration(p.run.Load())}
+		l.mu.Lock()
+		sum.Ended = p.ended
+		l.mu.Unlock()
+		p.mu.Lock()
+		for _, name := range p.order {
+			i, ok := at[name]
+			if !ok {
+				i = len(s.Functions)
+				at[name] = i
+				s.Functions = append(s.Functions, FunctionSum{Name: name})
+			}
+			for c := range p.lines[name] {
+				enc, dec := p.lines[name][c][Encode].Sum(), p.lines[name][c][Decode].Sum()
+				sum.Encode.add(enc)
+				sum.Decode.add(dec)
+				s.Functions[i].Classes[c][Encode].add(enc)
+				s.Functions[i].Classes[c][Decode].add(dec)
+			}
+		}
+		p.mu.Unlock()
+		s.Processes = append(s.Processes, sum)
+	}
+	s.Repeats = l.repeats.list()
+	return s
+}

@@ -1,0 +1,75 @@
+package link
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The journal is one segment of shared memory per worker that the worker alone writes. Results are put there first
+// and written to the pipe from there, so that those of finished tasks outlive a worker that is killed before it wrote
+// them, and the parent learns exactly which task was running. The first page holds three words, the area with frames
+// follows. The area holds whole frames from its beginning up to a word of zero.
+const (
+	journalSize = 512 << 10
+	journalHead = 4096
+	wordCurrent = 0  // id of the chunk whose tasks are running, 0 between chunks
+	wordStarted = 8  // when the running task was started, if it has a time limit: nanoseconds of CLOCK_MONOTONIC
+	wordBase    = 16 // position in the result stream of the area's first byte
+)
+
+// Journal is the parent's read-only view of a worker's journal.
+type Journal struct{ mem []byte }
+
+func word(mem []byte, at int) *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Pointer(&mem[at])) // mappings are page-aligned, and at is a multiple of 8
+}
+
+func newJournal() (*Journal, int, error) {
+	fd, err := segment("brine journal", journalSize)
+	if err != nil {
+		return nil, -1, err
+	}
+	mem, err := unix.Mmap(fd, 0, journalSize, unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		CloseAll([]int{fd})
+		return nil, -1, err
+	}
+	return &Journal{mem: mem}, fd, nil
+}
+
+// Current returns the id of the chunk that the worker is running, 0 for none.
+func (j *Journal) Current() uint64 { return word(j.mem, wordCurrent).Load() }
+
+// Started returns when the running task was started, if it has a time limit: nanoseconds of CLOCK_MONOTONIC.
+func (j *Journal) Started() int64 { return int64(word(j.mem, wordStarted).Load()) }
+
+// Tail returns what the worker had finished but not yet written when it died, given how many bytes of its stream were
+// received. The worker must be dead. A journal that makes no sense yields nothing.
+func (j *Journal) Tail(received uint64) []byte {
+	area := j.mem[journalHead:]
+	end := 0
+	for end+HeaderSize <= len(area) {
+		w := binary.LittleEndian.Uint64(area[end:])
+		next := end + HeaderSize + int(uint32(w))
+		if w == 0 || next > len(area) {
+			break
+		}
+		end = next
+	}
+	base := word(j.mem, wordBase).Load()
+	if received < base || received-base >= uint64(end) {
+		return nil
+	}
+	return area[received-base : end]
+}
+
+// Close unmaps the journal.
+func (j *Journal) Close() {
+	if j.mem != nil {
+		_ = unix.Munmap(j.mem)
+		j.mem = nil
+	}
+}

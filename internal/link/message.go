@@ -1,0 +1,189 @@
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// ErrBadMessage reports the payload of a frame that is not what its type says.
+var ErrBadMessage = errors.New("malformed message")
+
+// InitMessage is the payload of an Init frame.
+type InitMessage struct {
+	Version   uint32 // of the protocol
+	Build     string // identity of the parent's program
+	MaxMemory int64  // RLIMIT_DATA in bytes, 0 for none
+	Depth     uint32 // how many pools this one is nested in
+	Kind      string
+	Codec     string // name, empty for the compiled one
+	Config    []byte // encoded
+}
+
+// Append appends the message's encoding.
+func (m *InitMessage) Append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, m.Version)
+	b = appendBytes(b, m.Build)
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.MaxMemory))
+	b = binary.LittleEndian.AppendUint32(b, m.Depth)
+	b = appendBytes(b, m.Kind)
+	b = appendBytes(b, m.Codec)
+	return append(b, m.Config...)
+}
+
+// Parse reads the message. Config is a part of b.
+func (m *InitMessage) Parse(b []byte) error {
+	p := parser{b: b}
+	m.Version = p.u32()
+	m.Build = string(p.bytes())
+	m.MaxMemory = int64(p.u64())
+	m.Depth = p.u32()
+	m.Kind = string(p.bytes())
+	m.Codec = string(p.bytes())
+	m.Config = p.b
+	return p.err("init")
+}
+
+// HelloMessage is the payload of a Hello frame.
+type HelloMessage struct {
+	Version uint32
+	PID     uint32
+	Build   string
+}
+
+// Append appends the message's encoding.
+func (m *HelloMessage) Append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, m.Version)
+	b = binary.LittleEndian.AppendUint32(b, m.PID)
+	return appendBytes(b, m.Build)
+}
+
+// Parse reads the message.
+func (m *HelloMessage) Parse(b []byte) error {
+	p := parser{b: b}
+	m.Version = p.u32()
+	m.PID = p.u32()
+	m.Build = string(p.bytes())
+	return p.err("hello")
+}
+
+// ReadyMessage is the payload of a Ready or Bye frame.
+type ReadyMessage struct {
+	Status Status // OK, Failed with an encoded error, Panicked with a PanicMessage
+	Decode int64  // nanoseconds spent decoding the configuration
+	Body   []byte
+}
+
+// Append appends the message's encoding.
+func (m *ReadyMessage) Append(b []byte) []byte {
+	b = append(b, byte(m.Status))
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.Decode))
+	return append(b, m.Body...)
+}
+
+// Parse reads the message. Body is a part of b.
+func (m *ReadyMessage) Parse(b []byte) error {
+	p := parser{b: b}
+	m.Status = Status(p.u8())
+	m.Decode = int64(p.u64())
+	m.Body = p.b
+	return p.err("ready")
+}
+
+// PanicMessage tells of a panic.
+type PanicMessage struct{ Value, Stack string }
+
+// Append appends the message's encoding.
+func (m *PanicMessage) Append(b []byte) []byte {
+	return append(appendBytes(b, m.Value), m.Stack...)
+}
+
+// Parse reads the message.
+func (m *PanicMessage) Parse(b []byte) error {
+	p := parser{b: b}
+	m.Value = string(p.bytes())
+	m.Stack = string(p.b)
+	return p.err("panic")
+}
+
+// ChunkMessage opens the payload of a Chunk frame; the items follow.
+type ChunkMessage struct {
+	Timeout int64  // nanoseconds for each task, 0 for no limit
+	Bound   uint64 // number of the bound arguments, 0 for none
+}
+
+// ChunkSize is the size of a ChunkMessage in bytes.
+const ChunkSize = 16
+
+// Append appends the message's encoding.
+func (m *ChunkMessage) Append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint64(b, uint64(m.Timeout))
+	return binary.LittleEndian.AppendUint64(b, m.Bound)
+}
+
+// Parse reads the message and returns the items.
+func (m *ChunkMessage) Parse(b []byte) (items []byte, err error) {
+	p := parser{b: b}
+	m.Timeout = int64(p.u64())
+	m.Bound = p.u64()
+	return p.b, p.err("chunk")
+}
+
+// ParseSpent reads the account that opens the payload of a Results frame and returns the items.
+func ParseSpent(b []byte) (s Spent, items []byte, err error) {
+	p := parser{b: b}
+	s.Run, s.Decode, s.Encode = int64(p.u64()), int64(p.u64()), int64(p.u64())
+	return s, p.b, p.err("results")
+}
+
+func appendBytes[T string | []byte](b []byte, s T) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
+	return append(b, s...)
+}
+
+// parser takes fields off b; once one is missing, all that follow are zero and err tells.
+type parser struct {
+	b   []byte
+	bad bool
+}
+
+func (p *parser) take(n int) []byte {
+	if n < 0 || n > len(p.b) {
+		p.bad = true
+		p.b = nil
+		return nil
+	}
+	f := p.b[:n]
+	p.b = p.b[n:]
+	return f
+}
+
+func (p *parser) u8() uint8 {
+	if f := p.take(1); f != nil {
+		return f[0]
+	}
+	return 0
+}
+
+func (p *parser) u32() uint32 {
+	if f := p.take(4); f != nil {
+		return binary.LittleEndian.Uint32(f)
+	}
+	return 0
+}
+
+func (p *parser) u64() uint64 {
+	if f := p.take(8); f != nil {
+		return binary.LittleEndian.Uint64(f)
+	}
+	return 0
+}
+
+func (p *parser) bytes() []byte { return p.take(int(p.u32())) }
+
+func (p *parser) err(what string) error {
+	if p.bad {
+		return fmt.Errorf("%s: %w", what, ErrBadMessage)
+	}
+	return nil
+}

@@ -1,0 +1,225 @@
+package link
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// StatsSize is the size of the account that opens the payload of a Results frame: nanoseconds spent in the functions,
+// decoding arguments and encoding results, each a word.
+const StatsSize = 24
+
+// flushAfter is how long a finished result may wait in the journal while the next task runs. It bounds what a reader
+// of a stream waits for, not what a kill can lose: that is nothing.
+const flushAfter = time.Millisecond
+
+// Spent says where the time of some tasks went, in nanoseconds.
+type Spent struct{ Run, Decode, Encode int64 }
+
+// Outbox is the worker's side of the result pipe: it publishes each result in the journal when its task ends, and
+// writes them to the pipe in batches. It is safe for concurrent use, by the running task and the timer that flushes.
+type Outbox struct {
+	mu     sync.Mutex
+	fd     int
+	mem    []byte
+	area   []byte
+	open   int // offset of the last frame, -1 when there is none
+	end    int // offset behind the last frame
+	count  uint32
+	chunk  uint64
+	next   uint32 // index that the last frame can be continued with
+	spent  Spent  // of the last frame
+	base   uint64
+	timer  *time.Timer
+	armed  bool
+	broken error
+}
+
+// NewOutbox maps the journal that a worker finds at descriptor jfd, and closes jfd.
+func NewOutbox(fd, jfd int) (*Outbox, error) {
+	mem, err := unix.Mmap(jfd, 0, journalSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mapping the journal: %w", err)
+	}
+	_ = syscall.Close(jfd)
+	o := &Outbox{fd: fd, mem: mem, area: mem[journalHead:], open: -1}
+	o.timer = time.AfterFunc(time.Hour, o.flushLate)
+	o.timer.Stop()
+	return o, nil
+}
+
+// Begin notes that the tasks of a chunk are running from now on.
+func (o *Outbox) Begin(chunk uint64) { word(o.mem, wordCurrent).Store(chunk) }
+
+// Started notes when the running task was started, in nanoseconds of CLOCK_MONOTONIC.
+func (o *Outbox) Started(ns int64) { word(o.mem, wordStarted).Store(uint64(ns)) }
+
+// End notes that no chunk is running.
+func (o *Outbox) End() { word(o.mem, wordCurrent).Store(0) }
+
+// Result publishes the result of the chunk's task at index. When it returns, the result is safe from the death of
+// this process, unless it is larger than the journal: then it has been written to the pipe. With more to come from
+// the same chunk it is written within flushAfter; without, the caller will Flush.
+func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent Spent, more bool) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	need := ItemSize + (len(body)+7)&^7
+	if HeaderSize+StatsSize+need+ItemSize > len(o.area) {
+		return o.writeLarge(chunk, index, s, body, spent)
+	}
+	fresh := o.open < 0 || o.chunk != chunk || o.next != index
+	room := need + ItemSize // the word of zero behind it
+	if fresh {
+		room += HeaderSize + StatsSize
+	}
+	if o.end+room > len(o.area) {
+		o.flush()
+		fresh = true
+	}
+	if fresh {
+		o.openFrame(chunk, index)
+	}
+	at := o.end
+	binary.LittleEndian.PutUint64(o.area[at:], uint64(s)<<56|uint64(len(body)))
+	copy(o.area[at+ItemSize:], body)
+	o.end = at + need
+	o.count++
+	o.next++
+	o.spent.Run += spent.Run
+	o.spent.Decode += spent.Decode
+	o.spent.Encode += spent.Encode
+	word(o.area, o.end).Store(0)
+	// The one store that makes it count: length and number of results together.
+	word(o.area, o.open).Store(uint64(o.count)<<32 | uint64(o.end-o.open-HeaderSize))
+	if more {
+		o.arm()
+	}
+	return o.broken
+}
+
+// openFrame begins a frame at the end of the area. The word there is zero already, so that nobody takes it for a
+// frame before its first result is published.
+func (o *Outbox) openFrame(chunk uint64, index uint32) {
+	o.sealStats()
+	h := Header{Type: Results, Chunk: chunk, First: index}
+	var head [HeaderSize + StatsSize]byte
+	h.Put(head[:])
+	copy(o.area[o.end+8:], head[8:])
+	o.open, o.count, o.chunk, o.next, o.spent = o.end, 0, chunk, index, Spent{}
+	o.end += len(head)
+}
+
+// sealStats puts the account of the last frame in its place.
+func (o *Outbox) sealStats() {
+	if o.open < 0 {
+		return
+	}
+	p := o.area[o.open+HeaderSize:]
+	binary.LittleEndian.PutUint64(p[0:], uint64(o.spent.Run))
+	binary.LittleEndian.PutUint64(p[8:], uint64(o.spent.Decode))
+	binary.LittleEndian.PutUint64(p[16:], uint64(o.spent.Encode))
+}
+
+// Arm makes sure that what is published now is written within flushAfter, whatever the next task does.
+func (o *Outbox) Arm() {
+	o.mu.Lock()
+	o.arm()
+	o.mu.Unlock()
+}
+
+func (o *Outbox) arm() {
+	if o.end > 0 && !o.armed {
+		o.armed = true
+		o.timer.Reset(flushAfter)
+	}
+}
+
+func (o *Outbox) flushLate() {
+	o.mu.Lock()
+	o.armed = false
+	o.flush()
+	o.mu.Unlock()
+}
+
+// Flush writes everything published to the pipe.
+func (o *Outbox) Flush() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flush()
+	return o.broken
+}
+
+func (o *Outbox) flush() {
+	if o.end == 0 {
+		return
+	}
+	o.sealStats()
+	n := o.end
+	o.write(o.area[:n])
+	o.forget()
+	o.advance(n)
+}
+
+// forget empties the area. It comes before advance: at every instant between the two, the parent that looks for the
+// rest of the stream finds none.
+func (o *Outbox) forget() {
+	word(o.area, 0).Store(0)
+	o.open, o.end, o.count = -1, 0, 0
+}
+
+func (o *Outbox) advance(n int) {
+	o.base += uint64(n)
+	word(o.mem, wordBase).Store(o.base)
+}
+
+// writeLarge sends a result that the journal can't hold straight to the pipe.
+func (o *Outbox) writeLarge(chunk uint64, index uint32, s Status, body []byte, spent Spent) error {
+	if len(body)+ItemSize+StatsSize > MaxPayload {
+		return ErrTooLarge
+	}
+	o.flush()
+	var head [HeaderSize + StatsSize + ItemSize]byte
+	h := Header{Type: Results, Chunk: chunk, First: index, Count: 1, Length: uint32(StatsSize + ItemSize + len(body))}
+	h.Put(head[:])
+	binary.LittleEndian.PutUint64(head[HeaderSize:], uint64(spent.Run))
+	binary.LittleEndian.PutUint64(head[HeaderSize+8:], uint64(spent.Decode))
+	binary.LittleEndian.PutUint64(head[HeaderSize+16:], uint64(spent.Encode))
+	binary.LittleEndian.PutUint64(head[HeaderSize+StatsSize:], uint64(s)<<56|uint64(len(body)))
+	o.write(head[:])
+	o.write(body)
+	o.advance(len(head) + len(body))
+	return o.broken
+}
+
+// Frame writes a frame other than Results at once, after all that is published.
+func (o *Outbox) Frame(h Header, payload []byte) error {
+	b, err := AppendFrame(nil, h, payload)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.flush()
+	o.write(b)
+	o.advance(len(b))
+	return o.broken
+}
+
+func (o *Outbox) write(b []byte) {
+	for len(b) > 0 && o.broken == nil {
+		n, err := syscall.Write(o.fd, b)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			o.broken = fmt.Errorf("write: %w", err)
+		default:
+			b = b[n:]
+		}
+	}
+}

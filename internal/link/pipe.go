@@ -1,0 +1,157 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// pipeSize is asked for on task and result pipes; where the system refuses, its default does.
+const pipeSize = 1 << 20
+
+// The descriptors that a worker finds open when it starts.
+const (
+	TaskFD    = 3 // frames from the parent
+	ResultFD  = 4 // frames to the parent
+	ControlFD = 5 // cancellations from the parent; its end means that the parent is gone
+	CrashFD   = 6 // where the runtime writes its last words
+	JournalFD = 7 // shared memory that survives the worker
+)
+
+// Parent is the parent's end of a link. Reader and the write side belong to one goroutine at a time; Cancel may be
+// called from any.
+type Parent struct {
+	*Reader
+	Journal *Journal
+
+	out     []byte // appended frames, written up to sent
+	sent    int
+	taskFD  int
+	resFD   int
+	ctlFD   int
+	crashFD int
+}
+
+// New makes the pipes and the journal of one link. child holds the worker's descriptors in the order that begins at
+// TaskFD; the caller closes them after the worker was started.
+func New() (p *Parent, child []int, err error) {
+	var made []int
+	defer func() {
+		if err != nil {
+			CloseAll(made)
+			err = fmt.Errorf("making the pipes of a worker: %w", err)
+		}
+	}()
+	pair := func() (r, w int) {
+		if err != nil {
+			return -1, -1
+		}
+		var fds [2]int
+		// ForkLock is not needed: pipe2 sets close-on-exec in the same call; where there is none, openPipe takes it.
+		if err = openPipe(&fds); err != nil {
+			return -1, -1
+		}
+		made = append(made, fds[0], fds[1])
+		return fds[0], fds[1]
+	}
+	taskR, taskW := pair()
+	resR, resW := pair()
+	ctlR, ctlW := pair()
+	crashR, crashW := pair()
+	if err != nil {
+		return nil, nil, err
+	}
+	enlarge(taskW)
+	enlarge(resW)
+	// The parent must not wait to write: it has to go on reading results while the worker is too busy writing them to
+	// take more. O_NONBLOCK belongs to these ends alone, the worker's block.
+	for _, fd := range []int{taskW, ctlW} {
+		if err = syscall.SetNonblock(fd, true); err != nil {
+			return nil, nil, err
+		}
+	}
+	j, jfd, err := newJournal()
+	if err != nil {
+		return nil, nil, err
+	}
+	p = &Parent{Reader: NewReader(resR), Journal: j, taskFD: taskW, resFD: resR, ctlFD: ctlW, crashFD: crashR}
+	return p, []int{taskR, resW, ctlR, crashW, jfd}, nil
+}
+
+// Buffer returns the frames that the next Flush writes, for the owner to append more and hand back to SetBuffer.
+func (p *Parent) Buffer() []byte { return p.out }
+
+// SetBuffer takes the buffer back.
+func (p *Parent) SetBuffer(b []byte) { p.out = b }
+
+// Pending returns how many bytes wait to be written.
+func (p *Parent) Pending() int { return len(p.out) - p.sent }
+
+// Flush writes what it can without waiting. An error means that the worker is gone.
+func (p *Parent) Flush() error {
+	for p.sent < len(p.out) {
+		n, err := syscall.Write(p.taskFD, p.out[p.sent:])
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return nil
+		case err != nil:
+			p.discard()
+			return fmt.Errorf("write: %w", err)
+		default:
+			p.sent += n
+		}
+	}
+	p.discard()
+	return nil
+}
+
+func (p *Parent) discard() {
+	if cap(p.out) > 4*maxBatch {
+		p.out = nil // one large argument must not hold its memory for ever
+	}
+	p.out, p.sent = p.out[:0], 0
+}
+
+// Exchange waits until results have arrived, writing meanwhile what is still pending. The end of the stream is io.EOF.
+func (p *Parent) Exchange() error {
+	for p.Pending() > 0 {
+		fds := []unix.PollFd{{Fd: int32(p.resFD), Events: unix.POLLIN}, {Fd: int32(p.taskFD), Events: unix.POLLOUT}}
+		if _, err := unix.Poll(fds, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if fds[0].Revents != 0 {
+			break
+		}
+		// When the worker is gone, what it had written is still to be read, up to the end of the stream.
+		_ = p.Flush()
+	}
+	return p.Fill()
+}
+
+// Cancel tells the worker to stop a chunk. It never waits: a worker whose control pipe is full is past listening.
+func (p *Parent) Cancel(chunk uint64) {
+	var b [HeaderSize]byte
+	h := Header{Type: Cancel, Chunk: chunk}
+	h.Put(b[:])
+	// At most PIPE_BUF bytes are written whole or not at all, so that callers need no lock.
+	_, _ = syscall.Write(p.ctlFD, b[:])
+}
+
+// CrashFD returns the descriptor on which the worker's last words arrive, for its reader to close.
+func (p *Parent) CrashFD() int { return p.crashFD }
+
+// Close closes the parent's descriptors, but for the crash pipe, and unmaps the journal. No Cancel may come after it.
+func (p *Parent) Close() {
+	CloseAll([]int{p.taskFD, p.resFD, p.ctlFD})
+	p.Journal.Close()
+}
+
+// CloseAll closes descriptors: the child's ends after a start.
+func CloseAll(fds []int) {
+	for _, fd := range fds {
+		_ = syscall.Close(fd)
+	}
+}

@@ -1,0 +1,320 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/brinepool/brine/internal/codec"
+	"github.com/brinepool/brine/internal/link"
+)
+
+const (
+	// cheap is the duration of a task below which only some are timed: reading the clock four times costs 0.15 µs.
+	cheap = 10 * time.Microsecond
+	// every is how many cheap tasks there are to a timed one. The time of the others is known in sum.
+	every = 16
+)
+
+// Chunk is the tasks that were sent together. Its methods are for the goroutine that runs them.
+type Chunk struct {
+	p       *process
+	f       *Function
+	id      uint64
+	count   uint32
+	items   []byte
+	timeout time.Duration
+	bound   binding
+	begun   bool
+	ctx     *chunkContext
+
+	index    uint32 // of the next task; the current one is the one before
+	arg      []byte
+	answered bool // the current task has its result
+	task     context.Context
+	stop     context.CancelFunc
+	started  time.Time
+
+	// What is measured: see Next.
+	timed   bool
+	mark    time.Time // the end of what is accounted for
+	since   int       // tasks since mark that were not timed
+	dec     time.Duration
+	enc     time.Duration
+	decoded time.Time
+	ran     time.Time
+	scratch []byte
+}
+
+func (c *Chunk) begin() {
+	c.begun = true
+	c.mark = time.Now()
+	c.p.out.Arm()
+	c.p.out.Begin(c.id)
+	c.ctx = newChunkContext()
+	c.task = c.ctx
+	p := c.p
+	p.mu.Lock()
+	p.running = c
+	if len(p.cancelled) > 0 {
+		if p.cancelled[c.id] {
+			c.cancel()
+		}
+		for id := range p.cancelled {
+			if id <= c.id {
+				delete(p.cancelled, id)
+			}
+		}
+	}
+	p.mu.Unlock()
+}
+
+func (c *Chunk) end() {
+	c.p.out.End()
+	c.p.mu.Lock()
+	c.p.running = nil
+	c.p.mu.Unlock()
+	c.ctx.cancel() // what a task has left running on the context ends with its chunk
+}
+
+// cancel tells the running task to stop, and the chunk to run no other.
+func (c *Chunk) cancel() { c.ctx.cancel() }
+
+// Next goes on to the next task and returns false after the last one. A task that has not been answered before, for
+// its goroutine was ended, is answered here.
+func (c *Chunk) Next() bool {
+	if c.index > 0 && !c.answered {
+		c.publish(link.Exited, nil)
+	}
+	for c.index < c.count {
+		status, arg, rest, err := link.NextItem(c.items)
+		if err != nil {
+			fault(fmt.Errorf("chunk %d: %w", c.id, err))
+		}
+		c.items, c.arg, c.answered = rest, arg, false
+		c.index++
+		// The first and the last task of a chunk are timed, and all that follow a dear one; of cheap ones some. Where
+		// a task is not timed, the time since the last mark is divided by what the timed ones took to decode and encode.
+		c.timed = c.index == 1 || c.index == c.count || c.since >= every-1 || !c.cheap()
+		switch {
+		case status == link.Skip:
+			c.publish(link.Skip, nil)
+			continue
+		case c.ctx.Err() != nil:
+			c.publish(link.Cancelled, nil)
+			continue
+		case c.bound.err != nil:
+			c.Fail(link.BadArg, fmt.Errorf("bound arguments: %w", c.bound.err))
+			continue
+		}
+		if c.timeout > 0 {
+			c.startTimed()
+		}
+		if c.timed {
+			c.started = time.Now()
+			c.decoded, c.ran = c.started, c.started
+		}
+		return true
+	}
+	return false
+}
+
+func (c *Chunk) cheap() bool { return c.ran.Sub(c.decoded) < cheap }
+
+func (c *Chunk) startTimed() {
+	c.started = time.Now()
+	c.timed = true
+	c.task, c.stop = context.WithDeadline(c.ctx, c.started.Add(c.timeout))
+	c.p.out.Started(link.Monotonic())
+	c.p.limit.start(c, c.index-1)
+}
+
+// Arg returns the encoded argument of the current task, valid until the next.
+func (c *Chunk) Arg() []byte { return c.arg }
+
+// Bound returns the decoded arguments that were sent once.
+func (c *Chunk) Bound() any { return c.bound.args }
+
+// Codec returns the name of the pool's codec.
+func (c *Chunk) Codec() string { return c.p.codec }
+
+// Context returns the current task's context.
+func (c *Chunk) Context() context.Context { return c.task }
+
+// Scratch returns an empty buffer to encode into; Done takes it back.
+func (c *Chunk) Scratch() []byte { return c.scratch[:0] }
+
+// Decoded says that the argument has been decoded.
+func (c *Chunk) Decoded() {
+	if c.timed {
+		c.decoded = time.Now()
+	}
+}
+
+// Ran says that the function has returned. It returns false when its time was up: then that is the answer.
+func (c *Chunk) Ran(err error) bool {
+	if c.timed {
+		c.ran = time.Now()
+	}
+	if c.timeout == 0 {
+		return true
+	}
+	c.p.limit.stop()
+	c.stop()
+	if c.ran.Sub(c.started) < c.timeout {
+		return true
+	}
+	var body []byte
+	if err != nil {
+		body = codec.AppendError(nil, err)
+	}
+	c.publish(link.Expired, body)
+	return false
+}
+
+// Done answers the current task with its encoded result, which was appended to Scratch.
+func (c *Chunk) Done(b []byte) {
+	if cap(b) <= 1<<20 {
+		c.scratch = b[:0] // one large result must not hold its memory for ever
+	} else {
+		c.scratch = nil
+	}
+	c.publish(link.OK, b)
+}
+
+// Fail answers the current task with an error.
+func (c *Chunk) Fail(s link.Status, err error) { c.publish(s, codec.AppendError(nil, err)) }
+
+// Unwound answers the current task when its function did not return: v is what recover returned, nil when the
+// goroutine is being ended.
+func (c *Chunk) Unwound(v any) {
+	if c.answered {
+		return
+	}
+	trace := stack()
+	if !c.Ran(fmt.Errorf("panic: %v", describe(v))) {
+		return
+	}
+	if v == nil {
+		c.publish(link.Exited, []byte(trace))
+		return
+	}
+	m := link.PanicMessage{Value: describe(v), Stack: trace}
+	c.publish(link.Panicked, m.Append(nil))
+}
+
+func (c *Chunk) publish(s link.Status, body []byte) {
+	c.answered = true
+	var spent link.Spent
+	if c.timed {
+		spent = c.spent()
+	} else {
+		c.since++
+	}
+	err := c.p.out.Result(c.id, c.index-1, s, body, spent, c.index < c.count)
+	if errors.Is(err, link.ErrTooLarge) {
+		err = c.p.out.Result(c.id, c.index-1, link.BadResult, codec.AppendError(nil, err), spent, c.index < c.count)
+	}
+	if err != nil {
+		fault(err)
+	}
+}
+
+// spent accounts for everything since the last mark.
+func (c *Chunk) spent() link.Spent {
+	now := time.Now()
+	if c.decoded.Before(c.mark) { // the task never ran
+		c.decoded, c.ran = now, now
+		c.started = now
+	}
+	c.dec, c.enc = c.decoded.Sub(c.started), now.Sub(c.ran)
+	n := time.Duration(c.since + 1)
+	all := now.Sub(c.mark)
+	c.mark, c.since = now, 0
+	dec, enc := n*c.dec, n*c.enc
+	return link.Spent{Run: int64(max(0, all-dec-enc)), Decode: int64(dec), Encode: int64(enc)}
+}
+
+// describe is fmt.Sprint for values whose methods may panic.
+func describe(v any) (s string) {
+	defer func() {
+		if recover() != nil {
+			s = fmt.Sprintf("%T (its text panics)", v)
+		}
+	}()
+	if v == nil {
+		return "runtime.Goexit"
+	}
+	return fmt.Sprint(v)
+}
+
+// stack returns the stack of the calling goroutine from the panic on.
+func stack() string {
+	b := debug.Stack()
+	head, _, _ := bytes.Cut(b, []byte("\n"))
+	if i := bytes.LastIndex(b, []byte("\npanic(")); i >= 0 {
+		b = b[i+1:]
+	} else if i := bytes.Index(b, []byte("\nruntime.Goexit")); i >= 0 {
+		b = b[i+1:]
+	} else {
+		return string(b)
+	}
+	var s strings.Builder
+	s.Write(head)
+	s.WriteByte('\n')
+	s.Write(b)
+	return s.String()
+}
+
+// chunkContext is the context of a chunk's tasks: cancelled from outside, without a deadline and without values. It
+// makes its channel when somebody asks for it.
+type chunkContext struct {
+	context.Context
+	inner  atomic.Pointer[inner]
+	failed atomic.Bool
+}
+
+type inner struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newChunkContext() *chunkContext { return &chunkContext{Context: context.Background()} }
+
+func (c *chunkContext) get() *inner {
+	if in := c.inner.Load(); in != nil {
+		return in
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	in := &inner{ctx, cancel}
+	if !c.inner.CompareAndSwap(nil, in) {
+		cancel()
+		return c.inner.Load()
+	}
+	if c.failed.Load() {
+		cancel()
+	}
+	return in
+}
+
+func (c *chunkContext) cancel() {
+	c.failed.Store(true)
+	if in := c.inner.Load(); in != nil {
+		in.cancel()
+	}
+}
+
+// Done and Err are those of the context made on demand.
+func (c *chunkContext) Done() <-chan struct{} { return c.get().ctx.Done() }
+
+func (c *chunkContext) Err() error {
+	if c.failed.Load() {
+		return context.Canceled
+	}
+	return nil
+}

@@ -1,0 +1,99 @@
+package brine
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/brinepool/brine/internal/worker"
+)
+
+const (
+	defaultGrace    = time.Second
+	inFlightPerTask = 1024 // default of InFlight, for each worker
+)
+
+// Options say how a pool is set up. Nil, and the zero value of every field, stand for the defaults.
+type Options struct {
+	// Workers is the number of worker processes. Default: runtime.GOMAXPROCS(0), and 1 in a pool that is opened inside
+	// another pool's worker.
+	Workers int
+	// MaxTasks is how many tasks a worker runs before it is replaced by a new one. Default: any number.
+	MaxTasks int
+	// MaxMemory caps the memory of each worker in bytes, hard, by RLIMIT_DATA: an allocation beyond it ends the worker,
+	// and its task with a CrashError. It counts private writable memory, mapped by C too, in the portions in which the
+	// runtime asks for it (64 MiB); at least 96 MiB. The collector of the worker is told to keep to three quarters of
+	// it. Default: no cap.
+	MaxMemory int64
+	// InFlight bounds the elements that All and Unordered have pulled from their sequence and not yet yielded.
+	// Default: 1024 for each worker.
+	InFlight int
+	// Grace is how long a task that was told to stop, for its time is up or its context done, may take to return before
+	// its worker is ended. It also bounds how long the workers may take to close their states. Default: 1 s.
+	Grace time.Duration
+	// Stdout and Stderr receive what the workers print. Writes come from several goroutines, one at a time. Default:
+	// the program's own. The end of standard error is also kept for the report on a worker's death.
+	Stdout, Stderr io.Writer
+	// Logger is told of workers that could not be replaced and of callbacks that panicked. Default: slog.Default().
+	Logger *slog.Logger
+	// Env is the workers' environment, as in os/exec. Default: the program's own.
+	Env []string
+	// Codec turns values into bytes. Default: the compiled one. One of the program's own must be passed to
+	// RegisterCodec.
+	Codec Codec
+}
+
+const minMemory = 96 << 20
+
+// filled returns the options with the defaults in place, or what is wrong with them.
+func (o *Options) filled() (Options, error) {
+	var f Options
+	if o != nil {
+		f = *o
+	}
+	for _, n := range []struct {
+		name  string
+		value int64
+		zero  string
+	}{
+		{"Workers", int64(f.Workers), "one for each processor"},
+		{"MaxTasks", int64(f.MaxTasks), "no limit"},
+		{"MaxMemory", f.MaxMemory, "no cap"},
+		{"InFlight", int64(f.InFlight), "1024 for each worker"},
+		{"Grace", int64(f.Grace), "one second"},
+	} {
+		if n.value < 0 {
+			return f, fmt.Errorf("brine: Options.%s is %d: it can't be negative, 0 means %s", n.name, n.value, n.zero)
+		}
+	}
+	if f.MaxMemory > 0 && f.MaxMemory < minMemory {
+		return f, fmt.Errorf("brine: Options.MaxMemory is %d bytes: a worker needs at least %d (96 MiB) to start", f.MaxMemory, minMemory)
+	}
+	if f.Workers == 0 {
+		f.Workers = runtime.GOMAXPROCS(0)
+		if depth() > 0 {
+			f.Workers = 1
+		}
+	}
+	if f.InFlight == 0 {
+		f.InFlight = inFlightPerTask * f.Workers
+	}
+	if f.Grace == 0 {
+		f.Grace = defaultGrace
+	}
+	if f.Logger == nil {
+		f.Logger = slog.Default()
+	}
+	if f.Env == nil {
+		f.Env = os.Environ()
+	}
+	f.Env = slices.Clone(f.Env)
+	// A worker is a child of this process also where Env is the program's own list, and must know how deep it is.
+	f.Env = slices.DeleteFunc(f.Env, func(s string) bool { return strings.HasPrefix(s, worker.Depth+"=") })
+	return f, nil
+}
