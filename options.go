@@ -95,5 +95,8 @@ func (o *Options) filled() (Options, error) {
 	f.Env = slices.Clone(f.Env)
 	// A worker is a child of this process also where Env is the program's own list, and must know how deep it is.
 	f.Env = slices.DeleteFunc(f.Env, func(s string) bool { return strings.HasPrefix(s, worker.Depth+"=") })
+	if !slices.ContainsFunc(f.Env, func(s string) bool { return strings.HasPrefix(s, "GORACE=") }) {
+		f.Env = append(f.Env, raceEnv...)
+	}
 	return f, nil
 }

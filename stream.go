@@ -334,3 +334,14 @@ func (s *stream[In, Out]) Flushed() {
 	s.ready.Signal()
 	s.mu.Unlock()
 }
+
+// Closing ends the sequence: what was pulled is still run and yielded, then the loop gets ErrClosed.
+func (s *stream[In, Out]) Closing() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && !s.over {
+		s.err = ErrClosed
+	}
+	s.room.Signal()
+	s.ready.Signal()
+}

@@ -40,6 +40,7 @@ func (c *call[In, Out]) Encode(dst []byte, _ int) ([]byte, error) {
 }
 func (c *call[In, Out]) Decode(_ int, b []byte) error { return c.plan.out.decode(b, &c.out) }
 func (c *call[In, Out]) Flushed()                     {}
+func (c *call[In, Out]) Closing()                     {}
 
 func (c *call[In, Out]) Fail(i int, f *engine.Failure) {
 	var zero Out
@@ -109,6 +110,7 @@ func (m *mapping[In, Out]) Encode(dst []byte, i int) ([]byte, error) {
 
 func (m *mapping[In, Out]) Decode(i int, b []byte) error { return m.plan.out.decode(b, &m.outs[i]) }
 func (m *mapping[In, Out]) Flushed()                     {}
+func (m *mapping[In, Out]) Closing()                     {}
 
 func (m *mapping[In, Out]) Fail(i int, f *engine.Failure) {
 	var zero Out

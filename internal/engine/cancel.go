@@ -57,12 +57,22 @@ func (e *Engine) force(j *Job) {
 
 // watch sees to it that the time limits of the worker's chunks are kept. The caller holds e.mu.
 func (w *conn) watch() {
+	limit := w.limit()
+	if limit == 0 {
+		return
+	}
+	// A timer that is set looks at all active chunks when it fires; that it may be too late for a new one.
+	if due := time.Now().Add(limit); w.timer == nil || due.Before(w.due) {
+		w.set(limit)
+	}
+}
+
+func (w *conn) set(after time.Duration) {
 	if w.timer != nil {
-		return // it looks at all active chunks when it fires
+		w.timer.Stop()
 	}
-	if limit := w.limit(); limit > 0 {
-		w.timer = time.AfterFunc(limit, w.check)
-	}
+	w.due = time.Now().Add(after)
+	w.timer = time.AfterFunc(after, w.check)
 }
 
 // limit returns the shortest time after which a task of an active chunk could be due for its end, 0 for none.
@@ -103,7 +113,7 @@ func (w *conn) check() {
 		next = left
 	}
 	if next > 0 {
-		w.timer = time.AfterFunc(next, w.check)
+		w.set(next)
 	}
 }
 

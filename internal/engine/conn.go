@@ -35,11 +35,13 @@ type conn struct {
 	bound   []uint64        // that the worker keeps, the least recently used first
 	issued  int             // tasks, since the worker was started
 	stuck   stuck
+	woke    bool // somebody waited for what was delivered
 
 	// Guarded by e.mu.
 	active []active
 	cause  *cause
 	timer  *time.Timer
+	due    time.Time // when timer fires
 }
 
 // flight is a chunk on its way. The tasks from next on are not answered.
@@ -144,49 +146,54 @@ func (w *conn) send(s sched.Span) {
 	b = m.Append(b)
 
 	start := time.Now()
-	var good, largest, bytes int
+	var largest, bytes int
 	hi := s.Lo
-	for ; hi < s.Hi && (hi == s.Lo || len(b)-at < chunkBytes); hi++ {
+	for hi < s.Hi && (hi == s.Lo || len(b)-at < chunkBytes) {
 		var item int
 		b, item = link.AppendItem(b)
 		c, err := j.work.Encode(b, hi)
 		if err == nil && len(c)-at-link.HeaderSize > link.MaxPayload {
 			err = link.ErrTooLarge
 		}
-		if err != nil {
-			b = b[:item+link.ItemSize]
-			link.EndItem(b, item, link.Skip)
-			j.fail(hi, &Failure{Cause: Unsent, Attempt: s.Attempt, Err: err})
-			e.counts.failed.Add(1)
-			e.settle(j, 1)
+		if err == nil {
+			b = c
+			link.EndItem(b, item, link.OK)
+			n := len(b) - item - link.ItemSize
+			bytes += n
+			largest = max(largest, n)
+			if n > ledger.RepeatSize {
+				e.ledger.Watch(j.Func.Name, ledger.Argument, b[item+link.ItemSize:])
+			}
+			hi++
 			continue
 		}
-		b = c
-		link.EndItem(b, item, link.OK)
-		n := len(b) - item - link.ItemSize
-		good++
-		bytes += n
-		largest = max(largest, n)
-		if n > ledger.RepeatSize {
-			e.ledger.Watch(j.Func.Name, ledger.Argument, b[item+link.ItemSize:])
+		// It ends here, and so does the chunk: its tasks are consecutive.
+		b = b[:item]
+		j.fail(hi, &Failure{Cause: Unsent, Attempt: s.Attempt, Err: err})
+		e.counts.failed.Add(1)
+		j.work.Flushed()
+		e.settle(j, 1)
+		if hi > s.Lo {
+			e.giveBack(j, sched.Span{Job: s.Job, Lo: hi + 1, Hi: s.Hi, Attempt: s.Attempt})
+			s.Hi = hi
+			break
 		}
+		s.Lo++
+		hi++
 	}
-	j.Func.sent[ledger.Argument][ledger.Encode].Add(good, int64(bytes), int64(largest), time.Since(start))
 	if hi < s.Hi {
 		e.giveBack(j, sched.Span{Job: s.Job, Lo: hi, Hi: s.Hi, Attempt: s.Attempt})
 		s.Hi = hi
 	}
-	if good < s.Len() {
-		j.work.Flushed()
-	}
-	if good == 0 {
+	if s.Len() == 0 {
 		w.link.SetBuffer(b[:before])
 		return
 	}
+	j.Func.sent[ledger.Argument][ledger.Encode].Add(s.Len(), int64(bytes), int64(largest), time.Since(start))
 	_ = link.EndFrame(b, at, link.Header{Type: link.Chunk, Count: uint32(s.Len()), Chunk: id, Func: j.Func.number})
 	w.link.SetBuffer(b)
-	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, mean: bytes / good})
-	w.issued += good
+	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, mean: bytes / s.Len()})
+	w.issued += s.Len()
 }
 
 // giveBack returns tasks to the queue, or fails them when their job was cancelled.
@@ -329,21 +336,22 @@ type tally struct {
 
 // result takes one result.
 func (w *conn) result(j *Job, span sched.Span, i int, status link.Status, body []byte, index uint32, t *tally) {
-	f := &Failure{Attempt: span.Attempt + 1}
-	switch status {
-	case link.OK:
+	var unread error
+	if status == link.OK {
 		t.ran++
 		t.values++
 		t.bytes += int64(len(body))
 		t.largest = max(t.largest, int64(len(body)))
-		err := j.work.Decode(i, body)
-		if err == nil {
+		if unread = j.work.Decode(i, body); unread == nil {
 			t.ended++
 			return
 		}
-		f.Cause, f.Err = Unread, err
-	case link.Skip:
-		return // it ended when it could not be sent
+		t.ran-- // counted again below
+	}
+	f := &Failure{Attempt: span.Attempt + 1}
+	switch status {
+	case link.OK:
+		f.Cause, f.Err = Unread, unread
 	case link.Failed:
 		f.Cause, f.Err = Erred, remoteError(body)
 	case link.Panicked:
@@ -435,6 +443,6 @@ func (w *conn) count(j *Job, t tally, spent link.Spent, decode time.Duration) {
 	w.e.counts.failed.Add(int64(t.failed))
 	if t.ended > 0 {
 		j.work.Flushed()
-		w.e.settle(j, t.ended)
+		w.woke = w.e.settle(j, t.ended) || w.woke
 	}
 }

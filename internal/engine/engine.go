@@ -25,6 +25,9 @@ import (
 // ErrClosed says that the pool takes no more work.
 var ErrClosed = errors.New("brine: pool is closed")
 
+// crowdMemory is how many calls queue after one has found no idle worker.
+const crowdMemory = 64
+
 // Config says what to run. The caller has checked it and filled in the defaults.
 type Config struct {
 	Workers   int
@@ -64,13 +67,13 @@ type Engine struct {
 	killed  bool
 	down    error // why there are no workers, when all slots have given up
 	lost    int   // slots that have given up
+	crowd   int   // calls that are still to queue since one found no idle worker
 
 	functions sync.Map // name to *Function
 	numbers   atomic.Uint32
 	running   sync.WaitGroup // slot goroutines
 	quitErrs  []error
-	closeOnce sync.Once
-	closed    chan struct{}
+	stopping  chan struct{} // closed when no worker is to be started any more
 }
 
 type counts struct{ done, failed, retried, deaths, started atomic.Int64 }
@@ -80,7 +83,7 @@ type Counts struct{ Done, Failed, Retried, Deaths, Started int64 }
 
 // Open starts the workers and waits until all are ready. The first that can't be is the error.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
-	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), closed: make(chan struct{})}
+	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), stopping: make(chan struct{})}
 	e.drained = sync.NewCond(&e.mu)
 	e.ledger, e.parent = ledger.New(os.Getpid())
 	e.cfg.Stdout, e.cfg.Stderr = shared(cfg.Stdout, cfg.Stderr)
@@ -159,7 +162,9 @@ func (e *Engine) Submit(j *Job, n int, more bool) error {
 }
 
 // Call runs a job of one task and returns when it has ended. Where a worker is idle the calling goroutine drives it
-// itself: then a call takes two hand-overs between threads, the fewest there can be.
+// itself: then a call takes two hand-overs between threads, the fewest there can be. Where callers crowd, they all
+// queue, so that their calls travel together; a goroutine that drives a worker holds its processor meanwhile, and the
+// other callers could not even get as far as the queue.
 func (e *Engine) Call(j *Job) error {
 	e.mu.Lock()
 	if err := e.admit(j, 1, false); err != nil {
@@ -167,6 +172,10 @@ func (e *Engine) Call(j *Job) error {
 		return err
 	}
 	if len(e.idle) == 0 || e.queue.Len() > 0 {
+		e.crowd = crowdMemory
+	}
+	if e.crowd > 0 {
+		e.crowd--
 		j.done = make(chan struct{})
 		e.enqueue(j, 1)
 		e.mu.Unlock()
@@ -243,10 +252,10 @@ func (e *Engine) Extend(j *Job, n int) error {
 // Finish says that a job submitted with more to come has all its tasks.
 func (e *Engine) Finish(j *Job) { e.settle(j, 1) }
 
-// settle counts tasks of j that have ended.
-func (e *Engine) settle(j *Job, n int) {
+// settle counts tasks of j that have ended, and returns true when they were the last and somebody waits for them.
+func (e *Engine) settle(j *Job, n int) (awaited bool) {
 	if j.left.Add(-int64(n)) != 0 {
-		return
+		return false
 	}
 	if j.stop != nil {
 		j.stop()
@@ -261,9 +270,11 @@ func (e *Engine) settle(j *Job, n int) {
 	}
 	done := j.done
 	e.mu.Unlock()
-	if done != nil {
-		close(done)
+	if done == nil {
+		return false
 	}
+	close(done)
+	return true
 }
 
 // Close takes no more work, waits for what was submitted, lets the workers close their states and waits for their
@@ -271,12 +282,13 @@ func (e *Engine) settle(j *Job, n int) {
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	e.closing = true
+	for j := range e.jobs {
+		j.work.Closing()
+	}
 	for len(e.jobs) > 0 && !e.killed {
 		e.drained.Wait()
 	}
-	for len(e.idle) > 0 {
-		e.takeIdle().awake()
-	}
+	e.stop()
 	e.mu.Unlock()
 	e.running.Wait()
 	e.mu.Lock()
@@ -295,11 +307,21 @@ func (e *Engine) Kill() {
 			s.w.proc.Kill()
 		}
 	}
+	e.stop()
+	e.mu.Unlock()
+	e.running.Wait()
+}
+
+// stop has the idle slots end, and those that wait to start a worker. Its caller holds mu.
+func (e *Engine) stop() {
+	select {
+	case <-e.stopping:
+	default:
+		close(e.stopping)
+	}
 	for len(e.idle) > 0 {
 		e.takeIdle().awake()
 	}
-	e.mu.Unlock()
-	e.running.Wait()
 }
 
 // failQueued fails every task that waits in the queue. Its caller holds mu, and gets it back.

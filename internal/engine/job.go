@@ -24,6 +24,8 @@ type Work interface {
 	Fail(i int, f *Failure)
 	// Flushed is called after a batch of Decode and Fail calls.
 	Flushed()
+	// Closing says that the engine takes no more tasks: Extend will fail. It must not call the engine.
+	Closing()
 }
 
 // Cause says how a task failed.

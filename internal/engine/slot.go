@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/brinepool/brine/internal/link"
@@ -11,8 +12,11 @@ import (
 const (
 	// startAttempts is how often a replacement that dies before it is ready is started again.
 	startAttempts = 5
-	// startWait is the pause before the first of these attempts; it doubles.
-	startWait = 10 * time.Millisecond
+	// systemAttempts is how often the system is asked again for what a worker needs.
+	systemAttempts = 66
+	// startWait is the pause before the second attempt; it doubles, up to maxStartWait.
+	startWait    = 10 * time.Millisecond
+	maxStartWait = time.Second
 	// fruitlessDeaths is how many workers in a row may die without having answered or begun anything before the task
 	// that they were sent first is held to be the reason.
 	fruitlessDeaths = 3
@@ -51,7 +55,7 @@ func (s *slot) run(first chan<- error) {
 			s.giveUp(err)
 			return
 		}
-		attempt = 0
+		attempt = -1
 		if !s.serve(w) {
 			return
 		}
@@ -59,15 +63,29 @@ func (s *slot) run(first chan<- error) {
 }
 
 // again waits before a failed start is repeated; false means that there is no sense in it. An initializer that
-// returned an error or panicked has given its answer.
+// returned an error or panicked has given its answer. A worker that died may do better, but not for ever. A system that
+// is short of descriptors or processes is given a minute.
 func (s *slot) again(attempt int, err error) bool {
-	var initErr *StartError
-	if s.ended() || attempt+1 >= startAttempts || (errors.As(err, &initErr) && initErr.Failure.Cause != Crashed) {
+	attempts := systemAttempts
+	var start *StartError
+	if errors.As(err, &start) {
+		if start.Failure.Cause != Crashed {
+			return false
+		}
+		attempts = startAttempts
+	}
+	if s.ended() || attempt+1 >= attempts {
 		return false
 	}
 	s.e.cfg.Logger.Warn("brine: a worker could not be started, trying again", "kind", s.e.cfg.Kind, "err", err)
-	time.Sleep(startWait << attempt)
-	return !s.ended()
+	wait := time.NewTimer(min(startWait<<min(attempt, 10), maxStartWait))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return true
+	case <-s.e.stopping:
+		return false
+	}
 }
 
 func (s *slot) ended() bool {
@@ -124,6 +142,11 @@ func (s *slot) drive(w *conn) error {
 		}
 		if err := w.exchange(); err != nil {
 			return err
+		}
+		if w.woke {
+			// Let those run whose tasks have ended: what they submit next can go out together.
+			w.woke = false
+			runtime.Gosched()
 		}
 	}
 }

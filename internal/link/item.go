@@ -8,17 +8,16 @@ import (
 // Status is how the task behind an item ended.
 type Status uint8
 
-// The statuses of an item in a Results frame. An item in a Chunk frame is OK or Skip.
+// The statuses of an item in a Results frame. An item in a Chunk frame is OK.
 const (
 	OK        Status = 0 // the encoded result, or argument
-	Skip      Status = 1 // no task here: it ended before it was sent
-	Failed    Status = 2 // the function returned an error: the encoded error
-	Panicked  Status = 3 // the function panicked: value and stack
-	Exited    Status = 4 // the function called runtime.Goexit
-	BadArg    Status = 5 // the argument could not be decoded: the encoded error
-	BadResult Status = 6 // the result could not be encoded: the encoded error
-	Expired   Status = 7 // the task's time was up: the encoded error it returned, or nothing
-	Cancelled Status = 8 // the chunk was cancelled before or while this task ran
+	Failed    Status = 1 // the function returned an error: the encoded error
+	Panicked  Status = 2 // the function panicked: value and stack
+	Exited    Status = 3 // the function called runtime.Goexit: the stack
+	BadArg    Status = 4 // the argument could not be decoded: the encoded error
+	BadResult Status = 5 // the result could not be encoded: the encoded error
+	Expired   Status = 6 // the task's time was up: the encoded error it returned, or nothing
+	Cancelled Status = 7 // the chunk was cancelled before this task was begun
 	lastStat         = Cancelled
 )
 

@@ -61,7 +61,10 @@ func (o *Outbox) Begin(chunk uint64) { word(o.mem, wordCurrent).Store(chunk) }
 func (o *Outbox) Started(ns int64) { word(o.mem, wordStarted).Store(uint64(ns)) }
 
 // End notes that no chunk is running.
-func (o *Outbox) End() { word(o.mem, wordCurrent).Store(0) }
+func (o *Outbox) End() {
+	word(o.mem, wordCurrent).Store(0)
+	word(o.mem, wordStarted).Store(0) // the next chunk must not seem to have begun with this one's last task
+}
 
 // Result publishes the result of the chunk's task at index. When it returns, the result is safe from the death of
 // this process, unless it is larger than the journal: then it has been written to the pipe. With more to come from

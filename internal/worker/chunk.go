@@ -18,7 +18,7 @@ const (
 	// cheap is the duration of a task below which only some are timed: reading the clock four times costs 0.15 µs.
 	cheap = 10 * time.Microsecond
 	// every is how many cheap tasks there are to a timed one. The time of the others is known in sum.
-	every = 16
+	every = 64
 )
 
 // Chunk is the tasks that were sent together. Its methods are for the goroutine that runs them.
@@ -92,7 +92,7 @@ func (c *Chunk) Next() bool {
 		c.publish(link.Exited, nil)
 	}
 	for c.index < c.count {
-		status, arg, rest, err := link.NextItem(c.items)
+		_, arg, rest, err := link.NextItem(c.items)
 		if err != nil {
 			fault(fmt.Errorf("chunk %d: %w", c.id, err))
 		}
@@ -102,9 +102,6 @@ func (c *Chunk) Next() bool {
 		// a task is not timed, the time since the last mark is divided by what the timed ones took to decode and encode.
 		c.timed = c.index == 1 || c.index == c.count || c.since >= every-1 || !c.cheap()
 		switch {
-		case status == link.Skip:
-			c.publish(link.Skip, nil)
-			continue
 		case c.ctx.Err() != nil:
 			c.publish(link.Cancelled, nil)
 			continue

@@ -1,0 +1,5 @@
+//go:build !race
+
+package brine
+
+var raceEnv []string

@@ -1,0 +1,6 @@
+//go:build race
+
+package brine
+
+// raceEnv keeps workers of a program under the race detector from waiting a second at their exit.
+var raceEnv = []string{"GORACE=atexit_sleep_ms=0"}
