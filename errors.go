@@ -39,7 +39,7 @@ type TaskError struct {
 
 func (e *TaskError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "brine: task %d of %s", e.Index, e.Func)
+	fmt.Fprintf(&b, "brine: task %d of %s", e.Index, shortName(e.Func))
 	if e.Attempt > 1 {
 		fmt.Fprintf(&b, " (run %d times)", e.Attempt)
 	}
@@ -178,7 +178,7 @@ func faultIn(stack []byte) string {
 		case strings.HasPrefix(name, "runtime."), strings.HasPrefix(name, "runtime/"), strings.HasPrefix(name, "internal/"), strings.HasPrefix(name, "panic"), strings.HasPrefix(name, "sync."), strings.HasPrefix(name, "github.com/brinepool/brine/internal/"), strings.HasPrefix(name, "github.com/brinepool/brine.(*task"):
 			continue
 		}
-		return strings.TrimSpace(strings.TrimSuffix(name, "("))
+		return shortName(strings.TrimSpace(name))
 	}
 	return ""
 }

@@ -26,9 +26,9 @@ type Options struct {
 	// MaxTasks is how many tasks a worker runs before it is replaced by a new one. Default: any number.
 	MaxTasks int
 	// MaxMemory caps the memory of each worker in bytes, hard, by RLIMIT_DATA: an allocation beyond it ends the worker,
-	// and its task with a CrashError. It counts private writable memory, mapped by C too, in the portions in which the
-	// runtime asks for it (64 MiB); at least 96 MiB. The collector of the worker is told to keep to three quarters of
-	// it. Default: no cap.
+	// and its task with a CrashError. It counts private writable memory, what C maps included. The Go runtime asks for
+	// memory in portions of 64 MiB, so that a cap of 100 MiB leaves room for about 50 MiB of data, and one below 16 MiB is
+	// an error. The worker's collector is told to keep to three quarters of the cap. Default: no cap.
 	MaxMemory int64
 	// InFlight bounds the elements that All and Unordered have pulled from their sequence and not yet yielded.
 	// Default: 1024 for each worker.
@@ -48,7 +48,8 @@ type Options struct {
 	Codec Codec
 }
 
-const minMemory = 96 << 20
+// minMemory is what a Go process without any data of its own needs.
+const minMemory = 16 << 20
 
 // filled returns the options with the defaults in place, or what is wrong with them.
 func (o *Options) filled() (Options, error) {
@@ -72,7 +73,7 @@ func (o *Options) filled() (Options, error) {
 		}
 	}
 	if f.MaxMemory > 0 && f.MaxMemory < minMemory {
-		return f, fmt.Errorf("brine: Options.MaxMemory is %d bytes: a worker needs at least %d (96 MiB) to start", f.MaxMemory, minMemory)
+		return f, fmt.Errorf("brine: Options.MaxMemory is %d bytes: a worker needs at least %d (16 MiB)", f.MaxMemory, minMemory)
 	}
 	if f.Workers == 0 {
 		f.Workers = runtime.GOMAXPROCS(0)

@@ -3,9 +3,10 @@ package brine
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // Report writes the account of what crossed as text: a table of processes, one of functions, and advice on large
@@ -14,21 +15,19 @@ func (p *pool) Report(w io.Writer) error { return p.Stats().report(w) }
 
 func (s Stats) report(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s done, %s failed, %s retried; %d workers, %s started, %s died\n\n",
-		s.Kind, plural(s.Done, "task"), number(s.Failed), number(s.Retried), s.Workers, number(s.Started), number(s.Deaths))
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "process\tencodes\ttime\taverage\tbytes\tdecodes\ttime\taverage\tbytes\ttasks\trun\t")
+	fmt.Fprintf(&b, "%s: %s done, %s failed, %s retried; %s, %s started, %s died\n\n",
+		shortName(s.Kind), plural(s.Done, "task"), number(s.Failed), number(s.Retried), plural(int64(s.Workers), "worker"), number(s.Started), number(s.Deaths))
+	t := table{{"process", "encodes", "time", "average", "bytes", "decodes", "time", "average", "bytes", "tasks", "run"}}
 	for _, p := range s.Processes {
 		name := p.Name
 		if p.PID != 0 {
 			name = fmt.Sprintf("%s %d", p.Name, p.PID)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t\n", name, p.Encode.columns(), p.Decode.columns(), number(p.Tasks), short(p.Run))
+		t.row([]string{name}, p.Encode.columns(), p.Decode.columns(), []string{number(p.Tasks), short(p.Run)})
 	}
-	t.Flush()
+	t.write(&b)
 	b.WriteByte('\n')
-	t = tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "function\tclass\tencodes\ttime\taverage\tbytes\tdecodes\ttime\taverage\tbytes\tlargest\t")
+	t = table{{"function", "class", "encodes", "time", "average", "bytes", "decodes", "time", "average", "bytes", "largest"}}
 	for _, f := range s.Functions {
 		for _, c := range []struct {
 			name     string
@@ -39,23 +38,49 @@ func (s Stats) report(w io.Writer) error {
 			{"argument", f.ArgumentEncode, f.ArgumentDecode},
 			{"result", f.ResultEncode, f.ResultDecode},
 		} {
-			if c.enc.Count == 0 && c.dec.Count == 0 {
-				continue
+			if c.enc.Count != 0 || c.dec.Count != 0 {
+				t.row([]string{shortName(f.Name), c.name}, c.enc.columns(), c.dec.columns(), []string{size(max(c.enc.Largest, c.dec.Largest))})
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t\n", f.Name, c.name, c.enc.columns(), c.dec.columns(), size(max(c.enc.Largest, c.dec.Largest)))
 		}
 	}
-	t.Flush()
+	t.write(&b)
 	for _, r := range s.Repeats {
-		fmt.Fprintf(&b, "\nThe same %s of %s was sent %s: %s as %s of %s. Make it worker state (the kind's config), or bind it (MethodBound, Bind): then it crosses once per worker.\n",
-			size(r.Bytes), r.Func, times(r.Count), size(r.Bytes*r.Count), r.Class, r.Func)
+		fmt.Fprintf(&b, "\nThe same %s of %s (%s) went out %s times: %s. Make it worker state, by way of the kind's config, or bind it (MethodBound, Bind): then it crosses once per worker.\n",
+			r.Class, shortName(r.Func), size(r.Bytes), number(r.Count), size(r.Bytes*r.Count))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-func (t Tally) columns() string {
-	return fmt.Sprintf("%s\t%s\t%s\t%s", number(t.Count), short(t.Time), short(t.Average()), size(t.Bytes))
+// table is rows of columns, the heads first. Its first column is flush left, the others flush right.
+type table [][]string
+
+func (t *table) row(parts ...[]string) { *t = append(*t, slices.Concat(parts...)) }
+
+func (t table) write(b *strings.Builder) {
+	widths := make([]int, len(t[0]))
+	for _, row := range t {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for _, row := range t {
+		fmt.Fprintf(b, "%-*s", widths[0], row[0])
+		for i, cell := range row[1:] {
+			fmt.Fprintf(b, "  %*s", widths[i+1], cell)
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// shortName leaves the folders of the package out of a function's name.
+func shortName(name string) string {
+	base, _, _ := strings.Cut(name, "[") // type arguments have paths of their own
+	return name[strings.LastIndexByte(base, '/')+1:]
+}
+
+func (t Tally) columns() []string {
+	return []string{number(t.Count), short(t.Time), short(t.Average()), size(t.Bytes)}
 }
 
 func plural(n int64, what string) string {
@@ -64,8 +89,6 @@ func plural(n int64, what string) string {
 	}
 	return number(n) + " " + what + "s"
 }
-
-func times(n int64) string { return number(n) + " times" }
 
 // number writes n with commas.
 func number(n int64) string {
