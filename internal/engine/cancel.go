@@ -23,7 +23,7 @@ func (e *Engine) Cancel(j *Job, err error) {
 		}
 		for _, a := range s.w.active {
 			if a.job == j {
-				s.w.link.Cancel(a.id)
+				s.w.link.Control(link.Cancel, a.id)
 				running = true
 			}
 		}
@@ -38,7 +38,7 @@ func (e *Engine) Cancel(j *Job, err error) {
 	j.work.Flushed()
 }
 
-// force ends the workers that still run a cancelled job.
+// force ends the workers that have neither stopped nor returned the chunks of a cancelled job.
 func (e *Engine) force(j *Job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -46,13 +46,48 @@ func (e *Engine) force(j *Job) {
 		if s.w == nil {
 			continue
 		}
-		current := s.w.link.Journal.Current()
 		for _, a := range s.w.active {
-			if a.job == j && a.id == current {
+			if a.job == j {
 				s.w.end(&cause{chunk: a.id})
 			}
 		}
 	}
+}
+
+// recallAfter is how long a worker may be idle while another has a chunk waiting behind the one that it runs.
+const recallAfter = 20 * time.Millisecond
+
+// balance has chunks recalled that wait behind a task which takes much longer than its kind did before, if there are
+// still idle workers in a while. The caller holds mu.
+func (e *Engine) balance() {
+	if e.recall != nil || e.killed {
+		return
+	}
+	for _, s := range e.slots {
+		if s.w != nil && len(s.w.active) > 1 {
+			e.recall = time.AfterFunc(recallAfter, e.recallWaiting)
+			return
+		}
+	}
+}
+
+func (e *Engine) recallWaiting() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recall = nil
+	if len(e.idle) == 0 || e.queue.Len() > 0 {
+		return // the next worker that becomes idle looks again
+	}
+	for _, s := range e.slots {
+		if s.w == nil || len(s.w.active) < 2 {
+			continue
+		}
+		if last := s.w.active[len(s.w.active)-1].id; last != s.w.recalled {
+			s.w.recalled = last
+			s.w.link.Control(link.Recall, last)
+		}
+	}
+	e.balance()
 }
 
 // watch sees to it that the time limits of the worker's chunks are kept. The caller holds e.mu.

@@ -38,10 +38,11 @@ type conn struct {
 	woke    bool // somebody waited for what was delivered
 
 	// Guarded by e.mu.
-	active []active
-	cause  *cause
-	timer  *time.Timer
-	due    time.Time // when timer fires
+	active   []active
+	recalled uint64 // id of the last chunk that was
+	cause    *cause
+	timer    *time.Timer
+	due      time.Time // when timer fires
 }
 
 // flight is a chunk on its way. The tasks from next on are not answered.
@@ -280,12 +281,48 @@ func (w *conn) deliver() error {
 			if err := w.results(h, payload); err != nil {
 				return err
 			}
+		case link.Returned:
+			if err := w.returned(h.Chunk); err != nil {
+				return err
+			}
 		case link.Stuck:
 			w.stuck = stuck{h.Chunk, h.First, string(payload)}
 		default:
 			return violation("unexpected frame: %v", h.Type)
 		}
 	}
+}
+
+// returned takes back a chunk that the worker will not run.
+func (w *conn) returned(id uint64) error {
+	for i, f := range w.flights {
+		if f.id != id {
+			continue
+		}
+		if f.next != f.span.Lo {
+			break
+		}
+		if f.endsGroup {
+			if i > 0 && !w.flights[i-1].endsGroup {
+				w.flights[i-1].endsGroup = true
+			} else {
+				w.groups--
+			}
+		}
+		w.flights = append(w.flights[:i], w.flights[i+1:]...)
+		w.e.mu.Lock()
+		for k, a := range w.active {
+			if a.id == id {
+				w.active = append(w.active[:k], w.active[k+1:]...)
+				break
+			}
+		}
+		w.e.mu.Unlock()
+		w.issued -= f.span.Len()
+		w.e.giveBack(f.job, f.span)
+		return nil
+	}
+	return violation("chunk %d was returned, which had begun or was never sent", id)
 }
 
 func (w *conn) results(h link.Header, payload []byte) error {

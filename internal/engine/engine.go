@@ -68,6 +68,7 @@ type Engine struct {
 	down    error // why there are no workers, when all slots have given up
 	lost    int   // slots that have given up
 	crowd   int   // calls that are still to queue since one found no idle worker
+	recall  *time.Timer
 
 	functions sync.Map // name to *Function
 	numbers   atomic.Uint32
@@ -318,6 +319,9 @@ func (e *Engine) stop() {
 	case <-e.stopping:
 	default:
 		close(e.stopping)
+	}
+	if e.recall != nil {
+		e.recall.Stop()
 	}
 	for len(e.idle) > 0 {
 		e.takeIdle().awake()

@@ -164,6 +164,7 @@ func (s *slot) rest(w *conn) (orderly bool, err error) {
 		return false, nil
 	}
 	s.lie()
+	e.balance()
 	e.mu.Unlock()
 	select {
 	case <-s.wake:

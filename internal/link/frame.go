@@ -33,46 +33,30 @@ const (
 	Free  Type = 6 // forget bound arguments
 )
 
-// The frame from parent to worker on the control pipe.
+// The frames from parent to worker, on the control pipe.
 const (
-	Cancel Type = 9 // stop the chunk with this id
+	Cancel Type = 9  // stop the chunk with this id; return it, if it has not begun
+	Recall Type = 10 // return the chunk with this id, if it has not begun
 )
 
 // The frames from worker to parent, on the result pipe.
 const (
-	Hello   Type = 17 // protocol and build; the first frame
-	Ready   Type = 18 // the state is open, or why it isn't
-	Results Type = 19 // results of consecutive tasks of one chunk
-	Stuck   Type = 20 // the stack of a task at the moment its time was up
-	Bye     Type = 21 // the state is closed, or why it isn't; the last frame
+	Hello    Type = 17 // protocol and build; the first frame
+	Ready    Type = 18 // the state is open, or why it isn't
+	Results  Type = 19 // results of consecutive tasks of one chunk
+	Stuck    Type = 20 // the stack of a task at the moment its time was up
+	Bye      Type = 21 // the state is closed, or why it isn't; the last frame
+	Returned Type = 22 // a chunk that will not be run
 )
 
+var typeNames = [...]string{
+	Init: "init", Func: "func", Bind: "bind", Chunk: "chunk", Quit: "quit", Free: "free", Cancel: "cancel", Recall: "recall",
+	Hello: "hello", Ready: "ready", Results: "results", Stuck: "stuck", Bye: "bye", Returned: "returned",
+}
+
 func (t Type) String() string {
-	switch t {
-	case Init:
-		return "init"
-	case Func:
-		return "func"
-	case Bind:
-		return "bind"
-	case Chunk:
-		return "chunk"
-	case Quit:
-		return "quit"
-	case Free:
-		return "free"
-	case Cancel:
-		return "cancel"
-	case Hello:
-		return "hello"
-	case Ready:
-		return "ready"
-	case Results:
-		return "results"
-	case Stuck:
-		return "stuck"
-	case Bye:
-		return "bye"
+	if int(t) < len(typeNames) && typeNames[t] != "" {
+		return typeNames[t]
 	}
 	return fmt.Sprintf("type %d", uint8(t))
 }

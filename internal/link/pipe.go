@@ -20,7 +20,7 @@ const (
 	JournalFD = 7 // shared memory that survives the worker
 )
 
-// Parent is the parent's end of a link. Reader and the write side belong to one goroutine at a time; Cancel may be
+// Parent is the parent's end of a link. Reader and the write side belong to one goroutine at a time; Control may be
 // called from any.
 type Parent struct {
 	*Reader
@@ -131,10 +131,11 @@ func (p *Parent) Exchange() error {
 	return p.Fill()
 }
 
-// Cancel tells the worker to stop a chunk. It never waits: a worker whose control pipe is full is past listening.
-func (p *Parent) Cancel(chunk uint64) {
+// Control tells the worker to cancel or recall a chunk. It never waits: a worker whose control pipe is full is past
+// listening. It may be called from any goroutine until Close.
+func (p *Parent) Control(t Type, chunk uint64) {
 	var b [HeaderSize]byte
-	h := Header{Type: Cancel, Chunk: chunk}
+	h := Header{Type: t, Chunk: chunk}
 	h.Put(b[:])
 	// At most PIPE_BUF bytes are written whole or not at all, so that callers need no lock.
 	_, _ = syscall.Write(p.ctlFD, b[:])
@@ -143,7 +144,7 @@ func (p *Parent) Cancel(chunk uint64) {
 // CrashFD returns the descriptor on which the worker's last words arrive, for its reader to close.
 func (p *Parent) CrashFD() int { return p.crashFD }
 
-// Close closes the parent's descriptors, but for the crash pipe, and unmaps the journal. No Cancel may come after it.
+// Close closes the parent's descriptors, but for the crash pipe, and unmaps the journal. No Control may come after it.
 func (p *Parent) Close() {
 	CloseAll([]int{p.taskFD, p.resFD, p.ctlFD})
 	p.Journal.Close()

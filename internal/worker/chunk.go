@@ -51,27 +51,27 @@ type Chunk struct {
 	scratch []byte
 }
 
-func (c *Chunk) begin() {
-	c.begun = true
-	c.mark = time.Now()
-	c.p.out.Arm()
-	c.p.out.Begin(c.id)
+// begin returns false for a chunk that was returned.
+func (c *Chunk) begin() bool {
+	p := c.p
 	c.ctx = newChunkContext()
 	c.task = c.ctx
-	p := c.p
 	p.mu.Lock()
-	p.running = c
-	if len(p.cancelled) > 0 {
-		if p.cancelled[c.id] {
-			c.cancel()
-		}
-		for id := range p.cancelled {
-			if id <= c.id {
-				delete(p.cancelled, id)
-			}
-		}
+	gone := p.returned[c.id]
+	delete(p.returned, c.id)
+	p.begun = c.id
+	if !gone {
+		p.running = c
 	}
 	p.mu.Unlock()
+	if gone {
+		return false
+	}
+	c.begun = true
+	c.mark = time.Now()
+	p.out.Arm()
+	p.out.Begin(c.id)
+	return true
 }
 
 func (c *Chunk) end() {
@@ -81,9 +81,6 @@ func (c *Chunk) end() {
 	c.p.mu.Unlock()
 	c.ctx.cancel() // what a task has left running on the context ends with its chunk
 }
-
-// cancel tells the running task to stop, and the chunk to run no other.
-func (c *Chunk) cancel() { c.ctx.cancel() }
 
 // Next goes on to the next task and returns false after the last one. A task that has not been answered before, for
 // its goroutine was ended, is answered here.

@@ -65,9 +65,10 @@ type process struct {
 	limit  limit
 	sealed chan struct{} // closed when the loop is over
 
-	mu        sync.Mutex
-	running   *Chunk
-	cancelled map[uint64]bool // chunks that have not come yet
+	mu       sync.Mutex
+	running  *Chunk
+	begun    uint64          // id of the last chunk that was
+	returned map[uint64]bool // chunks that will not be run when they come
 }
 
 type binding struct {
@@ -93,7 +94,7 @@ func Main(reg Registry, build string) {
 	}
 	p := &process{
 		reg: reg, in: link.NewReader(link.TaskFD), out: out, funcs: make(map[uint32]*Function),
-		bound: make(map[uint64]binding), cancelled: make(map[uint64]bool), sealed: make(chan struct{}),
+		bound: make(map[uint64]binding), returned: make(map[uint64]bool), sealed: make(chan struct{}),
 	}
 	p.limit.init(p)
 	go p.control()
@@ -151,22 +152,33 @@ func (p *process) control() {
 			if !ok {
 				break
 			}
-			if h.Type == link.Cancel {
-				p.cancel(h.Chunk)
+			switch h.Type {
+			case link.Cancel:
+				p.cancel(h.Chunk, true)
+			case link.Recall:
+				p.cancel(h.Chunk, false)
+			default:
+				fault(fmt.Errorf("unexpected frame on the control pipe: %v", h.Type))
 			}
 		}
 	}
 }
 
-func (p *process) cancel(id uint64) {
+// cancel returns a chunk that has not begun. One that has is stopped, or left alone.
+func (p *process) cancel(id uint64, stop bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running != nil && p.running.id == id {
-		p.running.cancel()
-		return
-	}
-	if p.running == nil || id > p.running.id {
-		p.cancelled[id] = true
+	switch {
+	case p.running != nil && p.running.id == id:
+		if stop {
+			p.running.ctx.cancel()
+		}
+	case id > p.begun && !p.returned[id]:
+		p.returned[id] = true
+		// Under the lock, so that it comes before the results of any chunk behind it.
+		if err := p.out.Frame(link.Header{Type: link.Returned, Chunk: id}, nil); err != nil {
+			fault(err)
+		}
 	}
 }
 
@@ -338,11 +350,10 @@ func (p *process) runChunk() {
 	if c == nil {
 		return
 	}
-	if !c.begun {
-		c.begin()
+	if c.begun || c.begin() {
+		c.f.Run(p.state, c)
+		c.end()
 	}
-	c.f.Run(p.state, c)
-	c.end()
 	p.chunk = nil
 }
 
