@@ -1,6 +1,8 @@
 package brine
 
 import (
+	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/brinepool/brine/internal/codec"
@@ -19,8 +21,9 @@ var (
 
 // coding turns values of one type into bytes and back.
 type coding[T any] struct {
-	append func(dst []byte, v *T) ([]byte, error)
-	decode func(src []byte, v *T) error
+	append    func(dst []byte, v *T) ([]byte, error)
+	decode    func(src []byte, v *T) error
+	unordered bool // values may hold maps, whose encoding differs from time to time
 }
 
 // codings holds the compiled coding of a type once it is needed.
@@ -34,7 +37,7 @@ func (cs *codings[T]) compiled() (*coding[T], error) {
 	cs.once.Do(func() {
 		var c codec.Coder[T]
 		if c, cs.err = codec.Of[T](); cs.err == nil {
-			cs.c = coding[T]{c.Append, c.Decode}
+			cs.c = coding[T]{c.Append, c.Decode, mayHoldMap(reflect.TypeFor[T](), nil)}
 		}
 	})
 	return &cs.c, cs.err
@@ -52,7 +55,28 @@ func (cs *codings[T]) with(c Codec) (*coding[T], error) {
 			*v = zero // a codec may leave fields alone that the bytes don't mention
 			return c.Decode(src, v)
 		},
+		unordered: mayHoldMap(reflect.TypeFor[T](), nil),
 	}, nil
+}
+
+func mayHoldMap(t reflect.Type, above []reflect.Type) bool {
+	if slices.Contains(above, t) {
+		return false
+	}
+	above = append(above, t)
+	switch t.Kind() {
+	case reflect.Map, reflect.Interface:
+		return true
+	case reflect.Array, reflect.Pointer, reflect.Slice:
+		return mayHoldMap(t.Elem(), above)
+	case reflect.Struct:
+		for f := range t.Fields() {
+			if mayHoldMap(f.Type, above) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (cs *codings[T]) named(name string) (*coding[T], error) {

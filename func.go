@@ -158,8 +158,9 @@ type boundEntry struct {
 
 // binding is what Bind made: arguments that go to each worker once, under a number of their own.
 type binding struct {
-	id     uint64
-	encode func(Codec) ([]byte, error)
+	id        uint64
+	encode    func(Codec) ([]byte, error)
+	unordered bool // see coding
 
 	mu      sync.Mutex
 	encoded map[string]*engine.Bound // by name of codec
@@ -182,6 +183,7 @@ func Bind[S, A, In, Out any](f BoundFunc[S, A, In, Out], args A) Func[S, In, Out
 			}
 			return coding.append(nil, &args)
 		},
+		unordered: mayHoldMap(reflect.TypeFor[A](), nil),
 	}}
 }
 

@@ -180,7 +180,7 @@ func (p *pool) encodeBound(f *engine.Function, b *binding) (*engine.Bound, error
 	if err != nil {
 		return nil, fmt.Errorf("brine: bound arguments of %s can't be encoded: %w", f.Name, err)
 	}
-	p.e.AddBound(f, len(bytes), time.Since(start))
+	p.e.AddBound(f, bytes, b.unordered, time.Since(start))
 	if b.encoded == nil {
 		b.encoded = make(map[string]*engine.Bound)
 	}
@@ -205,6 +205,6 @@ func job[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], w 
 		return nil, nil, err
 	}
 	j := engine.NewJob(ctx, pl.f, w, f.limits.Chunk)
-	j.Bound, j.Timeout, j.Retries = b, f.limits.Timeout, f.limits.Retries
+	j.Bound, j.Timeout, j.Retries, j.Unordered = b, f.limits.Timeout, f.limits.Retries, pl.in.unordered
 	return j, pl, nil
 }

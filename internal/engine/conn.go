@@ -163,7 +163,7 @@ func (w *conn) send(s sched.Span) {
 			bytes += n
 			largest = max(largest, n)
 			if n > ledger.RepeatSize {
-				e.ledger.Watch(j.Func.Name, ledger.Argument, b[item+link.ItemSize:])
+				e.ledger.Watch(j.Func.Name, ledger.Argument, b[item+link.ItemSize:], j.Unordered)
 			}
 			hi++
 			continue
@@ -241,7 +241,6 @@ func (w *conn) introduce(b []byte, j *Job) []byte {
 		w.bound = append(w.bound[:0], w.bound[1:]...)
 	}
 	w.bound = append(w.bound, j.Bound.ID)
-	w.e.ledger.Watch(j.Func.Name, ledger.Bound, j.Bound.Bytes)
 	b, _ = link.AppendFrame(b, link.Header{Type: link.Bind, Func: j.Func.number, Chunk: j.Bound.ID}, j.Bound.Bytes)
 	return b
 }

@@ -133,9 +133,10 @@ func (e *Engine) Function(name string) *Function {
 // Ledger returns the account of what crossed.
 func (e *Engine) Ledger() *ledger.Ledger { return e.ledger }
 
-// AddBound counts the encoding of bound arguments.
-func (e *Engine) AddBound(f *Function, bytes int, d time.Duration) {
-	f.sent[ledger.Bound][ledger.Encode].Add(1, int64(bytes), int64(bytes), d)
+// AddBound counts the encoding of bound arguments. That many bindings have equal content is as bad as many arguments.
+func (e *Engine) AddBound(f *Function, b []byte, unordered bool, d time.Duration) {
+	f.sent[ledger.Bound][ledger.Encode].Add(1, int64(len(b)), int64(len(b)), d)
+	e.ledger.Watch(f.Name, ledger.Bound, b, unordered)
 }
 
 // Workers returns how many workers the pool keeps.

@@ -77,10 +77,11 @@ type Bound struct {
 
 // Job is work that was submitted to an engine.
 type Job struct {
-	Func    *Function
-	Bound   *Bound
-	Timeout time.Duration
-	Retries int
+	Func      *Function
+	Bound     *Bound
+	Timeout   time.Duration
+	Retries   int
+	Unordered bool // arguments hold maps, see ledger.Watch
 
 	work  Work
 	ctx   context.Context

@@ -43,13 +43,19 @@ func (r *repeats) init() {
 	r.seen = make(map[repeatKey]int64)
 }
 
-// Watch looks at one encoded value that is about to be sent.
-func (l *Ledger) Watch(function string, class Class, value []byte) {
+// Watch looks at one encoded value that is about to be sent. Values that hold maps, whose entries are encoded in a
+// different order each time, are unordered: of them, two are taken for equal when each byte occurs as often.
+func (l *Ledger) Watch(function string, class Class, value []byte, unordered bool) {
 	if len(value) <= RepeatSize {
 		return
 	}
 	r := &l.repeats
-	key := repeatKey{function, class, maphash.Bytes(r.seed, value), len(value)}
+	key := repeatKey{function, class, 0, len(value)}
+	if unordered {
+		key.hash = maphash.Comparable(r.seed, histogram(value))
+	} else {
+		key.hash = maphash.Bytes(r.seed, value)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.seen[key]; !known {
@@ -82,4 +88,11 @@ func (r *repeats) list() []Repeat {
 		return cmp.Or(cmp.Compare(b.Bytes*b.Count, a.Bytes*a.Count), cmp.Compare(a.Function, b.Function))
 	})
 	return list
+}
+
+func histogram(b []byte) (counts [256]uint32) {
+	for _, c := range b {
+		counts[c]++
+	}
+	return counts
 }
