@@ -241,6 +241,8 @@ func (w *conn) introduce(b []byte, j *Job) []byte {
 		w.bound = append(w.bound[:0], w.bound[1:]...)
 	}
 	w.bound = append(w.bound, j.Bound.ID)
+	n := int64(len(j.Bound.Bytes))
+	w.knows[number][ledger.Bound][ledger.Decode].Add(1, n, n, 0) // its time comes with the first results
 	b, _ = link.AppendFrame(b, link.Header{Type: link.Bind, Func: j.Func.number, Chunk: j.Bound.ID}, j.Bound.Bytes)
 	return b
 }
@@ -472,6 +474,7 @@ func (w *conn) count(j *Job, t tally, spent link.Spent, decode time.Duration) {
 	lines := w.knows[j.Func.number]
 	w.acct.Ran(t.ran, run)
 	lines[ledger.Argument][ledger.Decode].Add(t.ran, int64(t.ran*t.mean), int64(t.mean), time.Duration(max(0, spent.Decode)))
+	lines[ledger.Bound][ledger.Decode].Add(0, 0, 0, time.Duration(max(0, spent.Bound)))
 	lines[ledger.Result][ledger.Encode].Add(t.values, t.bytes, t.largest, time.Duration(max(0, spent.Encode)))
 	j.Func.sent[ledger.Result][ledger.Decode].Add(t.values, t.bytes, t.largest, decode)
 	j.Func.cost.Observe(t.ran, run)

@@ -132,7 +132,7 @@ func (m *ChunkMessage) Parse(b []byte) (items []byte, err error) {
 // ParseSpent reads the account that opens the payload of a Results frame and returns the items.
 func ParseSpent(b []byte) (s Spent, items []byte, err error) {
 	p := parser{b: b}
-	s.Run, s.Decode, s.Encode = int64(p.u64()), int64(p.u64()), int64(p.u64())
+	s.Run, s.Decode, s.Encode, s.Bound = int64(p.u64()), int64(p.u64()), int64(p.u64()), int64(p.u64())
 	return s, p.b, p.err("results")
 }
 

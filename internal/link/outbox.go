@@ -11,16 +11,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StatsSize is the size of the account that opens the payload of a Results frame: nanoseconds spent in the functions,
-// decoding arguments and encoding results, each a word.
-const StatsSize = 24
+// StatsSize is the size of the account that opens the payload of a Results frame: nanoseconds spent in functions,
+// decoding arguments, encoding results and decoding bound arguments, each a word.
+const StatsSize = 32
 
 // flushAfter is how long a finished result may wait in the journal while the next task runs. It bounds what a reader
 // of a stream waits for, not what a kill can lose: that is nothing.
 const flushAfter = time.Millisecond
 
 // Spent says where the time of some tasks went, in nanoseconds.
-type Spent struct{ Run, Decode, Encode int64 }
+type Spent struct{ Run, Decode, Encode, Bound int64 }
+
+func (s *Spent) put(b []byte) {
+	binary.LittleEndian.PutUint64(b[0:], uint64(s.Run))
+	binary.LittleEndian.PutUint64(b[8:], uint64(s.Decode))
+	binary.LittleEndian.PutUint64(b[16:], uint64(s.Encode))
+	binary.LittleEndian.PutUint64(b[24:], uint64(s.Bound))
+}
 
 // Outbox is the worker's side of the result pipe: it publishes each result in the journal when its task ends, and
 // writes them to the pipe in batches. It is safe for concurrent use, by the running task and the timer that flushes.
@@ -97,6 +104,7 @@ func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent
 	o.spent.Run += spent.Run
 	o.spent.Decode += spent.Decode
 	o.spent.Encode += spent.Encode
+	o.spent.Bound += spent.Bound
 	word(o.area, o.end).Store(0)
 	// The one store that makes it count: length and number of results together.
 	word(o.area, o.open).Store(uint64(o.count)<<32 | uint64(o.end-o.open-HeaderSize))
@@ -123,10 +131,7 @@ func (o *Outbox) sealStats() {
 	if o.open < 0 {
 		return
 	}
-	p := o.area[o.open+HeaderSize:]
-	binary.LittleEndian.PutUint64(p[0:], uint64(o.spent.Run))
-	binary.LittleEndian.PutUint64(p[8:], uint64(o.spent.Decode))
-	binary.LittleEndian.PutUint64(p[16:], uint64(o.spent.Encode))
+	o.spent.put(o.area[o.open+HeaderSize:])
 }
 
 // Arm makes sure that what is published now is written within flushAfter, whatever the next task does.
@@ -190,9 +195,7 @@ func (o *Outbox) writeLarge(chunk uint64, index uint32, s Status, body []byte, s
 	var head [HeaderSize + StatsSize + ItemSize]byte
 	h := Header{Type: Results, Chunk: chunk, First: index, Count: 1, Length: uint32(StatsSize + ItemSize + len(body))}
 	h.Put(head[:])
-	binary.LittleEndian.PutUint64(head[HeaderSize:], uint64(spent.Run))
-	binary.LittleEndian.PutUint64(head[HeaderSize+8:], uint64(spent.Decode))
-	binary.LittleEndian.PutUint64(head[HeaderSize+16:], uint64(spent.Encode))
+	spent.put(head[HeaderSize:])
 	binary.LittleEndian.PutUint64(head[HeaderSize+StatsSize:], uint64(s)<<56|uint64(len(body)))
 	o.write(head[:])
 	o.write(body)

@@ -210,6 +210,7 @@ func (c *Chunk) publish(s link.Status, body []byte) {
 	} else {
 		c.since++
 	}
+	spent.Bound, c.bound.decode = int64(c.bound.decode), 0
 	err := c.p.out.Result(c.id, c.index-1, s, body, spent, c.index < c.count)
 	if errors.Is(err, link.ErrTooLarge) {
 		err = c.p.out.Result(c.id, c.index-1, link.BadResult, codec.AppendError(nil, err), spent, c.index < c.count)

@@ -72,8 +72,9 @@ type process struct {
 }
 
 type binding struct {
-	args any
-	err  error
+	args   any
+	err    error
+	decode time.Duration // not yet accounted for
 }
 
 // Main serves a pool until it ends. It does not return.
@@ -312,8 +313,9 @@ func (p *process) bind(h link.Header, payload []byte) binding {
 	if f == nil || f.Bind == nil {
 		return binding{err: errors.New("the function takes no bound arguments")}
 	}
+	start := time.Now()
 	args, err := f.Bind(p.codec, payload)
-	return binding{args, err}
+	return binding{args, err, time.Since(start)}
 }
 
 func unknown(_ any, c *Chunk) {
@@ -339,6 +341,8 @@ func (p *process) takeChunk(h link.Header, payload []byte) error {
 			return fmt.Errorf("chunk %d needs bound arguments %d, which never came", h.Chunk, m.Bound)
 		}
 		c.bound = b
+		b.decode = 0
+		p.bound[m.Bound] = b
 	}
 	p.chunk = c
 	return nil
