@@ -65,7 +65,7 @@ func Main() {
 
 // depth returns how many pools this process is nested in.
 func depth() int {
-	n, err := strconv.Atoi(os.Getenv(worker.Depth))
+	n, err := strconv.Atoi(os.Getenv(engine.Depth))
 	if err != nil {
 		return 0
 	}

@@ -37,6 +37,7 @@ type TaskError struct {
 	Err     error
 }
 
+// Error returns one line, or more where the error holds a stack.
 func (e *TaskError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "brine: task %d of %s", e.Index, shortName(e.Func))
@@ -61,6 +62,7 @@ type PanicError struct {
 	Stack string // of the goroutine, from the panic on
 }
 
+// Error names the function that panicked, where the stack tells, and the value.
 func (e *PanicError) Error() string {
 	if at := faultIn([]byte(e.Stack)); at != "" {
 		return "panic in " + at + ": " + e.Value
@@ -83,6 +85,8 @@ type CrashError struct {
 	why error // why it was ended, if it was ended on purpose
 }
 
+// Error names the signal or exit code, the line in which the process said why, and the function at fault, as far as they
+// are known.
 func (e *CrashError) Error() string {
 	var b strings.Builder
 	b.WriteString("worker died: ")

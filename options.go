@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/brinepool/brine/internal/worker"
 )
 
 const (
@@ -94,8 +92,6 @@ func (o *Options) filled() (Options, error) {
 		f.Env = os.Environ()
 	}
 	f.Env = slices.Clone(f.Env)
-	// A worker is a child of this process also where Env is the program's own list, and must know how deep it is.
-	f.Env = slices.DeleteFunc(f.Env, func(s string) bool { return strings.HasPrefix(s, worker.Depth+"=") })
 	if !slices.ContainsFunc(f.Env, func(s string) bool { return strings.HasPrefix(s, "GORACE=") }) {
 		f.Env = append(f.Env, raceEnv...)
 	}

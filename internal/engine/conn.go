@@ -353,6 +353,9 @@ func (w *conn) results(h link.Header, payload []byte) error {
 		}
 		w.result(j, span, i, status, body, uint32(i-span.Lo), &t)
 	}
+	if len(items) >= 8 {
+		return violation("%d bytes behind the results of chunk %d", len(items), h.Chunk)
+	}
 	f.next = first + int(h.Count)
 	whole := f.next == span.Hi
 	if whole {

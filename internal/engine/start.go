@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/brinepool/brine/internal/ledger"
@@ -9,8 +11,13 @@ import (
 	"github.com/brinepool/brine/internal/proc"
 )
 
-// Marker is the environment variable that tells a started program that it is a worker.
-const Marker = "BRINE_WORKER"
+// Marker is the environment variable that tells a started program that it is a worker, and Depth the one that tells it,
+// and all its descendants, how many pools they are nested in. The parent sets both: what a started program does cannot
+// make it forget how deep it is.
+const (
+	Marker = "BRINE_WORKER"
+	Depth  = "BRINE_DEPTH"
+)
 
 // StartError says that a worker's state could not be opened.
 type StartError struct {
@@ -97,7 +104,7 @@ func (s *slot) launch() (*conn, error) {
 	p, err := proc.Start(proc.Spec{
 		Path:   e.cfg.Path,
 		Args:   e.cfg.Args,
-		Env:    append(e.cfg.Env, Marker+"=1"),
+		Env:    environment(e.cfg.Env, e.cfg.Depth+1),
 		Stdout: e.cfg.Stdout,
 		Stderr: e.cfg.Stderr,
 		Files:  child,
@@ -117,7 +124,7 @@ func (s *slot) launch() (*conn, error) {
 	}
 	e.mu.Unlock()
 	m := link.InitMessage{
-		Version: link.Version, Build: e.cfg.Build, MaxMemory: e.cfg.MaxMemory, Depth: uint32(e.cfg.Depth),
+		Version: link.Version, Build: e.cfg.Build, MaxMemory: e.cfg.MaxMemory,
 		Kind: e.cfg.Kind, Codec: e.cfg.Codec, Config: e.cfg.Config,
 	}
 	b, at := link.AppendHeader(l.Buffer())
@@ -130,6 +137,16 @@ func (s *slot) launch() (*conn, error) {
 	l.SetBuffer(b)
 	_ = l.Flush()
 	return w, nil
+}
+
+// environment returns a worker's. Variables of the same names are taken out first: of two, a program sees the one that
+// comes first.
+func environment(env []string, depth int) []string {
+	env = slices.DeleteFunc(slices.Clone(env), func(s string) bool {
+		name, _, _ := strings.Cut(s, "=")
+		return name == Marker || name == Depth
+	})
+	return append(env, Marker+"=1", fmt.Sprintf("%s=%d", Depth, depth))
 }
 
 // greet reads until the worker says how opening its state went.

@@ -10,14 +10,16 @@ import (
 
 // The journal is one segment of shared memory per worker that the worker alone writes. Results are put there first
 // and written to the pipe from there, so that those of finished tasks outlive a worker that is killed before it wrote
-// them, and the parent learns exactly which task was running. The first page holds three words, the area with frames
-// follows. The area holds whole frames from its beginning up to a word of zero.
+// them, and the parent learns exactly which task was running. The first page holds four words, the area with frames
+// follows. Frames fill the area from its beginning without a gap; the last one, whose place is in a word of its own, is
+// still being appended to, and says by its length and count what of it is there.
 const (
 	journalSize = 512 << 10
 	journalHead = 4096
 	wordCurrent = 0  // id of the chunk whose tasks are running, 0 between chunks
 	wordStarted = 8  // when the running task was started, if it has a time limit: nanoseconds of CLOCK_MONOTONIC
 	wordBase    = 16 // position in the result stream of the area's first byte
+	wordLast    = 24 // offset of the last frame in the area, plus 8; 0 when the area is empty
 )
 
 // Journal is the parent's read-only view of a worker's journal.
@@ -50,17 +52,19 @@ func (j *Journal) Started() int64 { return int64(word(j.mem, wordStarted).Load()
 // received. The worker must be dead. A journal that makes no sense yields nothing.
 func (j *Journal) Tail(received uint64) []byte {
 	area := j.mem[journalHead:]
-	end := 0
-	for end+HeaderSize <= len(area) {
-		w := binary.LittleEndian.Uint64(area[end:])
-		next := end + HeaderSize + int(uint32(w))
-		if w == 0 || next > len(area) {
-			break
-		}
-		end = next
+	last := word(j.mem, wordLast).Load() - 8
+	if last%8 != 0 || last > uint64(len(area)-HeaderSize) { // no frame at all wraps round to the largest number
+		return nil
+	}
+	end := last
+	if w := binary.LittleEndian.Uint64(area[last:]); w>>32 > 0 {
+		end += HeaderSize + uint64(uint32(w))
+	}
+	if end > uint64(len(area)) {
+		return nil
 	}
 	base := word(j.mem, wordBase).Load()
-	if received < base || received-base >= uint64(end) {
+	if received < base || received-base >= end {
 		return nil
 	}
 	return area[received-base : end]

@@ -14,7 +14,6 @@ type InitMessage struct {
 	Version   uint32 // of the protocol
 	Build     string // identity of the parent's program
 	MaxMemory int64  // RLIMIT_DATA in bytes, 0 for none
-	Depth     uint32 // how many pools this one is nested in
 	Kind      string
 	Codec     string // name, empty for the compiled one
 	Config    []byte // encoded
@@ -25,7 +24,6 @@ func (m *InitMessage) Append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, m.Version)
 	b = appendBytes(b, m.Build)
 	b = binary.LittleEndian.AppendUint64(b, uint64(m.MaxMemory))
-	b = binary.LittleEndian.AppendUint32(b, m.Depth)
 	b = appendBytes(b, m.Kind)
 	b = appendBytes(b, m.Codec)
 	return append(b, m.Config...)
@@ -37,7 +35,6 @@ func (m *InitMessage) Parse(b []byte) error {
 	m.Version = p.u32()
 	m.Build = string(p.bytes())
 	m.MaxMemory = int64(p.u64())
-	m.Depth = p.u32()
 	m.Kind = string(p.bytes())
 	m.Codec = string(p.bytes())
 	m.Config = p.b

@@ -37,7 +37,7 @@ type Outbox struct {
 	mem    []byte
 	area   []byte
 	open   int // offset of the last frame, -1 when there is none
-	end    int // offset behind the last frame
+	end    int // offset behind the last item
 	count  uint32
 	chunk  uint64
 	next   uint32 // index that the last frame can be continued with
@@ -79,16 +79,16 @@ func (o *Outbox) End() {
 func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent Spent, more bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	need := ItemSize + (len(body)+7)&^7
-	if HeaderSize+StatsSize+need+ItemSize > len(o.area) {
+	need := ItemSize + len(body)
+	if HeaderSize+StatsSize+need > len(o.area)-8 { // frames are aligned
 		return o.writeLarge(chunk, index, s, body, spent)
 	}
 	fresh := o.open < 0 || o.chunk != chunk || o.next != index
-	room := need + ItemSize // the word of zero behind it
+	room := need
 	if fresh {
 		room += HeaderSize + StatsSize
 	}
-	if o.end+room > len(o.area) {
+	if o.end+room > len(o.area)-8 {
 		o.flush()
 		fresh = true
 	}
@@ -105,25 +105,27 @@ func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent
 	o.spent.Decode += spent.Decode
 	o.spent.Encode += spent.Encode
 	o.spent.Bound += spent.Bound
-	word(o.area, o.end).Store(0)
 	// The one store that makes it count: length and number of results together.
-	word(o.area, o.open).Store(uint64(o.count)<<32 | uint64(o.end-o.open-HeaderSize))
+	word(o.area, o.open).Store(uint64(o.count)<<32 | uint64(align(o.end)-o.open-HeaderSize))
 	if more {
 		o.arm()
 	}
 	return o.broken
 }
 
-// openFrame begins a frame at the end of the area. The word there is zero already, so that nobody takes it for a
-// frame before its first result is published.
+// align rounds up to where a frame may begin.
+func align(n int) int { return (n + 7) &^ 7 }
+
+// openFrame begins a frame, of no results yet, at the end of the area.
 func (o *Outbox) openFrame(chunk uint64, index uint32) {
 	o.sealStats()
+	o.open = align(o.end)
 	h := Header{Type: Results, Chunk: chunk, First: index}
-	var head [HeaderSize + StatsSize]byte
-	h.Put(head[:])
-	copy(o.area[o.end+8:], head[8:])
-	o.open, o.count, o.chunk, o.next, o.spent = o.end, 0, chunk, index, Spent{}
-	o.end += len(head)
+	h.Put(o.area[o.open:])
+	clear(o.area[o.open+HeaderSize:][:StatsSize])
+	o.end = o.open + HeaderSize + StatsSize
+	o.count, o.chunk, o.next, o.spent = 0, chunk, index, Spent{}
+	word(o.mem, wordLast).Store(uint64(o.open) + 8)
 }
 
 // sealStats puts the account of the last frame in its place.
@@ -168,7 +170,7 @@ func (o *Outbox) flush() {
 		return
 	}
 	o.sealStats()
-	n := o.end
+	n := align(o.end)
 	o.write(o.area[:n])
 	o.forget()
 	o.advance(n)
@@ -177,7 +179,7 @@ func (o *Outbox) flush() {
 // forget empties the area. It comes before advance: at every instant between the two, the parent that looks for the
 // rest of the stream finds none.
 func (o *Outbox) forget() {
-	word(o.area, 0).Store(0)
+	word(o.mem, wordLast).Store(0)
 	o.open, o.end, o.count = -1, 0, 0
 }
 

@@ -10,6 +10,8 @@ import (
 const (
 	readBuffer = 128 << 10 // what a reader keeps; larger frames get room while they arrive
 	maxBatch   = 1 << 20   // most that one read(2) asks for
+	trusted    = 4 << 20   // what a frame gets at once, on its header's word
+	patience   = 64        // reads that don't need a large buffer, before it is given up
 )
 
 // Reader takes frames off one descriptor by blocking reads. It is not safe for concurrent use.
@@ -17,6 +19,7 @@ type Reader struct {
 	fd       int
 	buf      []byte
 	r, w     int
+	small    int    // reads in a row that left most of the buffer empty
 	received uint64 // bytes since the beginning
 }
 
@@ -83,13 +86,18 @@ func (r *Reader) Feed(b []byte) {
 	r.received += uint64(len(b))
 }
 
-// makeRoom moves what is left to the front, and doubles the buffer when a frame needs more than it holds: it grows
-// with what has arrived and never by what a header only claims.
+// makeRoom moves what is left to the front, and grows the buffer when a frame needs more than it holds: by what its
+// header claims up to trusted, beyond that no more than by what has arrived.
 func (r *Reader) makeRoom() {
 	if r.r == r.w {
+		if r.w > len(r.buf)/8 {
+			r.small = 0
+		} else {
+			r.small++
+		}
 		r.r, r.w = 0, 0
-		if len(r.buf) > 8*readBuffer {
-			r.buf = make([]byte, readBuffer) // one large frame must not hold its memory for ever
+		if len(r.buf) > readBuffer && r.small > patience {
+			r.buf = make([]byte, readBuffer) // a few large frames must not hold their memory for ever
 		}
 		return
 	}
@@ -97,9 +105,16 @@ func (r *Reader) makeRoom() {
 		copy(r.buf, r.buf[r.r:r.w])
 		r.r, r.w = 0, r.w-r.r
 	}
-	if r.w == len(r.buf) {
-		grown := make([]byte, 2*len(r.buf))
-		copy(grown, r.buf[:r.w])
-		r.buf = grown
+	if r.w < len(r.buf) {
+		return
 	}
+	size := 2 * len(r.buf)
+	var h Header
+	h.Get(r.buf)
+	if claimed := HeaderSize + int(h.Length); claimed > size {
+		size = max(size, min(claimed, trusted))
+	}
+	grown := make([]byte, size)
+	copy(grown, r.buf[:r.w])
+	r.buf = grown
 }

@@ -3,7 +3,10 @@
 // no lock: its caller does.
 package sched
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// target is how long a chunk should take. Measured: 5, 10 or 20 ms make no difference above 1 %.
@@ -83,6 +86,10 @@ func (q *Queue) Return(s Span) bool {
 	s.Job.returned = append(s.Job.returned, s)
 	q.waiting += s.Len()
 	if s.Job.queued {
+		// It waits for its turn, which comes now. Returns are rare enough for a search.
+		i := q.head + slices.Index(q.jobs[q.head:], s.Job)
+		copy(q.jobs[q.head+1:i+1], q.jobs[q.head:i])
+		q.jobs[q.head] = s.Job
 		return true
 	}
 	s.Job.queued = true

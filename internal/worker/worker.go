@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -23,9 +22,6 @@ import (
 
 // ExitFault is the exit status of a worker that ends by its own or the protocol's fault, not by a task's.
 const ExitFault = 70
-
-// Depth is the environment variable that tells a worker's descendants how many pools they are nested in.
-const Depth = "BRINE_DEPTH"
 
 // Kind opens states.
 type Kind struct {
@@ -202,7 +198,6 @@ func (p *process) open(build string) (ready link.ReadyMessage) {
 	if m.Version != link.Version || m.Build != build {
 		return failed(fmt.Errorf("the worker is another build (protocol %d, %s) than its parent (protocol %d, %s)", link.Version, build, m.Version, m.Build))
 	}
-	_ = os.Setenv(Depth, strconv.Itoa(int(m.Depth)+1))
 	if m.MaxMemory > 0 {
 		if err := capMemory(m.MaxMemory); err != nil {
 			return failed(err)
