@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/brinepool/brine/bench/internal/entrant"
+)
+
+// streamSizes are the lengths at which stream/memory measures; the others are held against the first.
+func streamSizes(c entrant.Config) []int {
+	if c.Short {
+		return []int{1e5, 1e6}
+	}
+	return []int{1e5, 1e6, 1e7}
+}
+
+// watchHeap samples the bytes of live and dead heap objects every few milliseconds until stop is called, which returns the most seen, in MB.
+func watchHeap() (stop func() float64) {
+	quit, peak := make(chan struct{}), make(chan uint64)
+	go func() {
+		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		var most uint64
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			metrics.Read(sample)
+			most = max(most, sample[0].Value.Uint64())
+			select {
+			case <-tick.C:
+			case <-quit:
+				peak <- most
+				return
+			}
+		}
+	}()
+	return func() float64 {
+		close(quit)
+		return float64(<-peak) / 1e6
+	}
+}
+
+// peakRSS is the most memory this process ever had resident, in MB, from /proc/self/status.
+func peakRSS() (float64, error) {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return 0, fmt.Errorf("peak memory: %w", err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		rest, ok := strings.CutPrefix(s.Text(), "VmHWM:")
+		if !ok {
+			continue
+		}
+		kb, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
+		if err != nil {
+			return 0, fmt.Errorf("peak memory: %w", err)
+		}
+		return kb * 1024 / 1e6, nil
+	}
+	return 0, errors.New("peak memory: no VmHWM in /proc/self/status")
+}
+
+// count yields 0 … n-1 and never holds more than one of them.
+func count(n int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
