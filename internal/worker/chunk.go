@@ -48,7 +48,6 @@ type Chunk struct {
 	enc     time.Duration
 	decoded time.Time
 	ran     time.Time
-	scratch []byte
 }
 
 // begin returns false for a chunk that was returned.
@@ -141,7 +140,7 @@ func (c *Chunk) Codec() string { return c.p.codec }
 func (c *Chunk) Context() context.Context { return c.task }
 
 // Scratch returns an empty buffer to encode into; Done takes it back.
-func (c *Chunk) Scratch() []byte { return c.scratch[:0] }
+func (c *Chunk) Scratch() []byte { return c.p.scratch[:0] }
 
 // Decoded says that the argument has been decoded.
 func (c *Chunk) Decoded() {
@@ -174,9 +173,9 @@ func (c *Chunk) Ran(err error) bool {
 // Done answers the current task with its encoded result, which was appended to Scratch.
 func (c *Chunk) Done(b []byte) {
 	if cap(b) <= 1<<20 {
-		c.scratch = b[:0] // one large result must not hold its memory for ever
+		c.p.scratch = b
 	} else {
-		c.scratch = nil
+		c.p.scratch = nil // one large result must not hold its memory for ever
 	}
 	c.publish(link.OK, b)
 }

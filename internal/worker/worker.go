@@ -49,17 +49,18 @@ type Registry interface {
 
 // process is the state of this worker.
 type process struct {
-	reg    Registry
-	in     *link.Reader
-	out    *link.Outbox
-	codec  string
-	kind   *Kind
-	state  any
-	funcs  map[uint32]*Function
-	bound  map[uint64]binding
-	chunk  *Chunk // that is running; kept so that the loop can go on after a task ended its goroutine
-	limit  limit
-	sealed chan struct{} // closed when the loop is over
+	reg     Registry
+	in      *link.Reader
+	out     *link.Outbox
+	codec   string
+	kind    *Kind
+	state   any
+	funcs   map[uint32]*Function
+	bound   map[uint64]binding
+	chunk   *Chunk // that is running; kept so that the loop can go on after a task ended its goroutine
+	limit   limit
+	scratch []byte        // to encode results into; kept between chunks
+	sealed  chan struct{} // closed when the loop is over
 
 	mu       sync.Mutex
 	running  *Chunk
