@@ -238,7 +238,7 @@ func (p *process) open(build string) (ready link.ReadyMessage) {
 
 // capMemory limits the memory that this process can have, for good. The collector is told to work harder before that.
 func capMemory(n int64) error {
-	limit := unix.Rlimit{Cur: uint64(n), Max: uint64(n)}
+	limit := rlimit(n)
 	if err := unix.Setrlimit(unix.RLIMIT_DATA, &limit); err != nil {
 		return fmt.Errorf("limiting memory to %d bytes: %w", n, err)
 	}
