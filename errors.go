@@ -187,6 +187,17 @@ func faultIn(stack []byte) string {
 	return ""
 }
 
+// taskGoroutine finds the goroutine that ran the task among the stacks of a worker.
+func taskGoroutine(stacks string) string {
+	goroutines := strings.Split(strings.TrimSpace(stacks), "\n\n")
+	for _, g := range goroutines {
+		if strings.Contains(g, "internal/worker.(*process).runChunk") {
+			return g
+		}
+	}
+	return goroutines[0]
+}
+
 // timeoutError is the error of a task that was over its time.
 type timeoutError struct {
 	limit  time.Duration
@@ -198,14 +209,14 @@ type timeoutError struct {
 func (e *timeoutError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "timed out after %v", e.limit)
-	if at := faultIn([]byte(e.stack)); at != "" {
+	if at := faultIn([]byte(taskGoroutine(e.stack))); at != "" {
 		b.WriteString(" in " + at)
 	}
 	if e.forced {
 		b.WriteString(" and did not stop: its worker was ended")
 	}
-	if e.stack != "" {
-		b.WriteString("\n" + e.stack)
+	if stack := taskGoroutine(e.stack); stack != "" {
+		b.WriteString("\n" + stack)
 	}
 	return b.String()
 }

@@ -428,15 +428,21 @@ func (w *conn) result(j *Job, span sched.Span, i int, status link.Status, body [
 	t.failed++
 }
 
+// stackOf returns where the task was when its time was up, as far as the worker has told.
+func (w *conn) stackOf(chunk uint64, index int) string {
+	if w.stuck.chunk == chunk && int(w.stuck.index) == index {
+		return w.stuck.stack
+	}
+	return ""
+}
+
 // expired takes a task that ended after its time was up, by itself.
 func (w *conn) expired(j *Job, i int, f *Failure, body []byte, index uint32, t *tally) {
 	f.Cause, f.Timeout = TimedOut, j.Timeout
 	if len(body) > 0 {
 		f.Err = remoteError(body)
 	}
-	if w.stuck.chunk == w.flights[0].id && w.stuck.index == index {
-		f.Stack = w.stuck.stack
-	}
+	f.Stack = w.stackOf(w.flights[0].id, int(index))
 	if !w.e.lose(j, i, f) {
 		t.ended++
 		t.failed++

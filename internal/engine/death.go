@@ -72,14 +72,14 @@ func (s *slot) settleFlights(w *conn, current uint64, started int64, intended *c
 			e.giveBack(f.job, sched.Span{Job: f.span.Job, Lo: f.next, Hi: f.span.Hi, Attempt: f.span.Attempt})
 			continue
 		}
-		e.charge(f, started, intended, killed, death)
+		w.charge(f, started, intended, killed, death)
 	}
 	w.flights = nil
 }
 
 // charge ends or retries the task that a worker was running when it died, and gives the rest of its chunk back.
-func (e *Engine) charge(f flight, started int64, intended *cause, killed bool, death Death) {
-	j, i := f.job, f.next
+func (w *conn) charge(f flight, started int64, intended *cause, killed bool, death Death) {
+	e, j, i := w.e, f.job, f.next
 	fail := &Failure{Cause: Crashed, Attempt: f.span.Attempt + 1}
 	innocent := false
 	if intended != nil {
@@ -88,6 +88,7 @@ func (e *Engine) charge(f flight, started int64, intended *cause, killed bool, d
 			// Cancelled: lose finds that its job is.
 		case intended.started != 0 && intended.chunk == f.id && intended.started == started:
 			fail.Cause, fail.Timeout = TimedOut, j.Timeout
+			fail.Stack = w.stackOf(f.id, i-f.span.Lo)
 		default:
 			innocent = true // the one that was meant had just ended
 		}
