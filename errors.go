@@ -187,11 +187,12 @@ func faultIn(stack []byte) string {
 	return ""
 }
 
-// taskGoroutine finds the goroutine that ran the task among the stacks of a worker.
+// taskGoroutine finds the goroutine that ran the task among the stacks of a worker, down to where Brine called it.
 func taskGoroutine(stacks string) string {
 	goroutines := strings.Split(strings.TrimSpace(stacks), "\n\n")
 	for _, g := range goroutines {
 		if strings.Contains(g, "internal/worker.(*process).runChunk") {
+			g, _, _ = strings.Cut(g, "\ngithub.com/brinepool/brine.")
 			return g
 		}
 	}

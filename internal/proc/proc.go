@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -34,6 +35,7 @@ type Process struct {
 	state  *os.ProcessState
 	stderr tail
 	crash  tail
+	quit   atomic.Bool // what comes on standard error now was asked for, and is for the autopsy alone
 }
 
 // Autopsy is what is known of an ended process.
@@ -89,7 +91,7 @@ func Start(s Spec) (_ *Process, err error) {
 			return nil, err
 		}
 		opened = append(opened, w)
-		copies = append(copies, copying{from: r, to: to, tail: keep})
+		copies = append(copies, copying{from: r, to: to, tail: keep, quiet: &p.quit})
 		return w, nil
 	}
 	stdout, err := output(s.Stdout, os.Stdout, nil)
@@ -157,8 +159,12 @@ func (p *Process) Pid() int { return p.p.Pid }
 // Ended is closed when the process has ended.
 func (p *Process) Ended() <-chan struct{} { return p.ended }
 
-// Quit asks the Go runtime in the process for its stacks; it prints them and exits.
-func (p *Process) Quit() { _ = p.p.Signal(syscall.SIGQUIT) }
+// Quit asks the Go runtime in the process for its stacks; it prints them and exits. From now on, standard error is kept
+// for the autopsy and no longer passed on.
+func (p *Process) Quit() {
+	p.quit.Store(true)
+	_ = p.p.Signal(syscall.SIGQUIT)
+}
 
 // Kill ends the process and its group at once.
 func (p *Process) Kill() {
@@ -180,9 +186,10 @@ func (p *Process) Autopsy() Autopsy {
 
 // copying carries one output of the process to where it belongs.
 type copying struct {
-	from *os.File
-	to   io.Writer // nil: nowhere
-	tail *tail     // nil: none is kept
+	from  *os.File
+	to    io.Writer    // nil: nowhere
+	tail  *tail        // nil: none is kept
+	quiet *atomic.Bool // true: no longer to to
 }
 
 func (c copying) run() {
@@ -194,7 +201,7 @@ func (c copying) run() {
 			if c.tail != nil {
 				c.tail.add(buf[:n])
 			}
-			if c.to != nil {
+			if c.to != nil && !(c.tail != nil && c.quiet.Load()) {
 				_, _ = c.to.Write(buf[:n]) // the program's writer; the process must not stall because it fails
 			}
 		}
