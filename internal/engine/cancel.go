@@ -64,7 +64,7 @@ func (e *Engine) balance() {
 		return
 	}
 	for _, s := range e.slots {
-		if s.w != nil && len(s.w.active) > 1 {
+		if s.w != nil && s.w.recallable() {
 			e.recall = time.AfterFunc(recallAfter, e.recallWaiting)
 			return
 		}
@@ -79,15 +79,17 @@ func (e *Engine) recallWaiting() {
 		return // the next worker that becomes idle looks again
 	}
 	for _, s := range e.slots {
-		if s.w == nil || len(s.w.active) < 2 {
-			continue
-		}
-		if last := s.w.active[len(s.w.active)-1].id; last != s.w.recalled {
-			s.w.recalled = last
-			s.w.link.Control(link.Recall, last)
+		if s.w != nil && s.w.recallable() {
+			s.w.recalled = s.w.active[len(s.w.active)-1].id
+			s.w.link.Control(link.Recall, s.w.recalled)
 		}
 	}
-	e.balance()
+}
+
+// recallable says whether the worker has a chunk that waits and was not asked for yet. The caller holds e.mu.
+func (w *conn) recallable() bool {
+	n := len(w.active)
+	return n > 1 && w.active[n-1].id != w.recalled
 }
 
 // watch sees to it that the time limits of the worker's chunks are kept. The caller holds e.mu.

@@ -37,6 +37,8 @@ type conn struct {
 	stuck   stuck
 	woke    bool // somebody waited for what was delivered
 
+	answered bool // a chunk was, which is still among the active ones
+
 	// Guarded by e.mu.
 	active   []active
 	recalled uint64 // id of the last chunk that was
@@ -90,6 +92,12 @@ func (w *conn) release() {
 
 // refill takes as much from the queue as the worker has credit for, and sends it.
 func (w *conn) refill() {
+	if w.answered {
+		w.answered = false
+		w.e.mu.Lock()
+		w.release()
+		w.e.mu.Unlock()
+	}
 	for w.groups < 2 {
 		if w.groups == 1 && w.flights[len(w.flights)-1].job.queue.Credit() < 2 {
 			return
@@ -99,7 +107,6 @@ func (w *conn) refill() {
 			most = w.e.cfg.MaxTasks - w.issued
 		}
 		w.e.mu.Lock()
-		w.release()
 		w.take(most)
 		w.e.mu.Unlock()
 		if len(w.spans) == 0 {
@@ -301,7 +308,7 @@ func (w *conn) returned(id uint64) error {
 			continue
 		}
 		if f.next != f.span.Lo {
-			break
+			return violation("chunk %d was returned, which had begun", id)
 		}
 		if f.endsGroup {
 			if i > 0 && !w.flights[i-1].endsGroup {
@@ -323,7 +330,10 @@ func (w *conn) returned(id uint64) error {
 		w.e.giveBack(f.job, f.span)
 		return nil
 	}
-	return violation("chunk %d was returned, which had begun or was never sent", id)
+	if id == 0 || id >= w.nextID {
+		return violation("chunk %d was returned, which was never sent", id)
+	}
+	return nil // cancelled before it turned out that none of its arguments could be encoded
 }
 
 func (w *conn) results(h link.Header, payload []byte) error {
@@ -359,6 +369,7 @@ func (w *conn) results(h link.Header, payload []byte) error {
 	f.next = first + int(h.Count)
 	whole := f.next == span.Hi
 	if whole {
+		w.answered = true
 		if f.endsGroup {
 			w.groups--
 		}
