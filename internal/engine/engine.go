@@ -246,6 +246,9 @@ func (e *Engine) Extend(j *Job, n int) error {
 	if e.down != nil {
 		return e.down
 	}
+	if j.cancelled != nil {
+		return j.cancelled // its tasks would be in no queue
+	}
 	j.left.Add(int64(n))
 	e.enqueue(j, n)
 	return nil
