@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -28,7 +29,7 @@ func (timeoutSentinel) Timeout() bool        { return true }
 
 // TaskError is the error of one task that did not succeed. Err says how: a *RemoteError when the function returned an
 // error, a *PanicError when it panicked, a *CrashError when its worker died with it (several, joined, when it was
-// retried and did so again), an error that is ErrTimeout when it was over its time, the context's when it was
+// retried and did so again), a *TimeoutError when it was over its time, the context's when it was
 // cancelled, or what was wrong with its argument or result when that could not be encoded or decoded.
 type TaskError struct {
 	Func    string // the function's name, or the explicit one exactly
@@ -83,6 +84,7 @@ type CrashError struct {
 	Memory int64
 
 	why error // why it was ended, if it was ended on purpose
+	cap int64 // on its memory, 0 for none
 }
 
 // Error names the signal or exit code, the line in which the process said why, and the function at fault, as far as they
@@ -102,6 +104,10 @@ func (e *CrashError) Error() string {
 	}
 	if at := e.Function(); at != "" {
 		b.WriteString(" in " + at)
+	}
+	// A runtime that is refused memory may fail in ways that don't say so.
+	if e.cap > 0 && e.State != nil && !e.State.Success() && e.Memory > e.cap/4 {
+		fmt.Fprintf(&b, " (at %s of memory, capped at %s)", size(e.Memory), size(e.cap))
 	}
 	return b.String()
 }
@@ -162,24 +168,45 @@ func lastFatal(stderr []byte) string {
 	return truncated(last, 500)
 }
 
-// faultIn finds the function in which a stack begins that is not the runtime's own.
-func faultIn(stack []byte) string {
-	s := string(stack)
-	if i := strings.Index(s, "goroutine "); i > 0 {
-		s = s[i:]
-	}
-	for line := range strings.Lines(s) {
-		name, _, ok := strings.Cut(line, "(0x")
-		if !ok {
-			if i := strings.LastIndexByte(line, '('); i > 0 {
-				name, ok = line[:i], true
-			}
+// faultIn finds the function at fault among the stacks of a runtime that ends: the first that is neither the runtime's
+// nor Brine's, in the goroutine that was running, or else in the one that ran the task.
+func faultIn(stacks []byte) string {
+	goroutines := strings.Split(string(stacks), "\n\n")
+	var running, task string
+	for _, g := range goroutines {
+		head, _, _ := strings.Cut(g[max(0, strings.Index(g, "goroutine ")):], "\n")
+		if running == "" && strings.Contains(head, "running") {
+			running = topFunction(g)
 		}
-		if !ok || strings.HasPrefix(line, "\t") || strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "created by ") {
+		if task == "" && strings.Contains(g, runsTasks) {
+			task = topFunction(g)
+		}
+	}
+	switch {
+	case running != "":
+		return running
+	case task != "":
+		return task
+	case len(goroutines) == 1:
+		return topFunction(goroutines[0])
+	}
+	return ""
+}
+
+// runsTasks is in the stack of the goroutine that runs tasks.
+const runsTasks = "internal/worker.(*process).runChunk"
+
+func topFunction(goroutine string) string {
+	for line := range strings.Lines(goroutine) {
+		i := strings.LastIndexByte(line, '(')
+		if j := strings.Index(line, "(0x"); j > 0 {
+			i = j
+		}
+		if i <= 0 || strings.HasPrefix(line, "\t") || strings.HasPrefix(line, "goroutine ") || strings.HasPrefix(line, "created by ") {
 			continue
 		}
-		switch {
-		case strings.HasPrefix(name, "runtime."), strings.HasPrefix(name, "runtime/"), strings.HasPrefix(name, "internal/"), strings.HasPrefix(name, "panic"), strings.HasPrefix(name, "sync."), strings.HasPrefix(name, "github.com/brinepool/brine/internal/"), strings.HasPrefix(name, "github.com/brinepool/brine.(*task"):
+		name := line[:i]
+		if strings.ContainsAny(name, " =") || slices.ContainsFunc(notAtFault, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			continue
 		}
 		return shortName(strings.TrimSpace(name))
@@ -187,11 +214,14 @@ func faultIn(stack []byte) string {
 	return ""
 }
 
+// notAtFault begin the names of functions that are on top of a stack because of another's fault.
+var notAtFault = []string{"runtime.", "runtime/", "internal/", "panic", "sync.", "syscall.", "github.com/brinepool/brine.", "github.com/brinepool/brine/internal/"}
+
 // taskGoroutine finds the goroutine that ran the task among the stacks of a worker, down to where Brine called it.
 func taskGoroutine(stacks string) string {
 	goroutines := strings.Split(strings.TrimSpace(stacks), "\n\n")
 	for _, g := range goroutines {
-		if strings.Contains(g, "internal/worker.(*process).runChunk") {
+		if strings.Contains(g, runsTasks) {
 			g, _, _ = strings.Cut(g, "\ngithub.com/brinepool/brine.")
 			return g
 		}
@@ -199,36 +229,40 @@ func taskGoroutine(stacks string) string {
 	return goroutines[0]
 }
 
-// timeoutError is the error of a task that was over its time.
-type timeoutError struct {
-	limit  time.Duration
-	stack  string // where it was when its time was up
-	forced bool   // it did not return; its worker was ended
-	errs   []error
+// TimeoutError is the error of a task that was over its Limits.Timeout. errors.Is finds it to be ErrTimeout and
+// context.DeadlineExceeded.
+type TimeoutError struct {
+	Limit  time.Duration
+	Stack  string // of the task's goroutine when its time was up, then of all others in the worker
+	Forced bool   // it did not return within Options.Grace, and its worker was ended
+
+	errs []error // what it returned, or of the workers that it took with it
 }
 
-func (e *timeoutError) Error() string {
+// Error names the function that was stuck, and has the stack of the task.
+func (e *TimeoutError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "timed out after %v", e.limit)
-	if at := faultIn([]byte(taskGoroutine(e.stack))); at != "" {
+	fmt.Fprintf(&b, "timed out after %v", e.Limit)
+	if at := faultIn([]byte(taskGoroutine(e.Stack))); at != "" {
 		b.WriteString(" in " + at)
 	}
-	if e.forced {
+	if e.Forced {
 		b.WriteString(" and did not stop: its worker was ended")
 	}
-	if stack := taskGoroutine(e.stack); stack != "" {
+	if stack := taskGoroutine(e.Stack); stack != "" {
 		b.WriteString("\n" + stack)
 	}
 	return b.String()
 }
 
-func (e *timeoutError) Unwrap() []error { return append([]error{ErrTimeout}, e.errs...) }
+// Unwrap returns ErrTimeout, what the function returned, and the CrashErrors of workers that were ended.
+func (e *TimeoutError) Unwrap() []error { return append([]error{ErrTimeout}, e.errs...) }
 
 // Timeout says that this is a timeout, as net.Error does.
-func (e *timeoutError) Timeout() bool { return true }
+func (e *TimeoutError) Timeout() bool { return true }
 
 func crashError(d engine.Death) *CrashError {
-	return &CrashError{State: d.State, Report: d.Report, Stderr: d.Stderr, Memory: proc.PeakMemory(d.State), why: d.Err}
+	return &CrashError{cap: d.MaxMemory, State: d.State, Report: d.Report, Stderr: d.Stderr, Memory: proc.PeakMemory(d.State), why: d.Err}
 }
 
 // taskError turns the engine's failure of a task into the error that the caller sees.
@@ -249,12 +283,12 @@ func taskError(name string, i int, f *engine.Failure) error {
 			e.Err = crashes[0]
 		}
 	case engine.TimedOut:
-		t := &timeoutError{limit: f.Timeout, stack: f.Stack, forced: len(f.Deaths) > 0, errs: crashes}
+		t := &TimeoutError{Limit: f.Timeout, Stack: f.Stack, Forced: len(f.Deaths) > 0, errs: crashes}
 		if f.Err != nil {
 			t.errs = append(t.errs, f.Err)
 		}
-		if t.stack == "" && len(f.Deaths) > 0 {
-			t.stack = string(f.Deaths[len(f.Deaths)-1].Report)
+		if t.Stack == "" && len(f.Deaths) > 0 {
+			t.Stack = string(f.Deaths[len(f.Deaths)-1].Report)
 		}
 		e.Err = t
 	case engine.Unsent:

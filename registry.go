@@ -99,6 +99,9 @@ func RegisterType(v any) { codec.Register(v) }
 // RegisterCodec makes a codec of the program's own available to workers, under its name. Call it while packages are
 // initialized. It panics on a name that is taken.
 func RegisterCodec(c Codec) {
+	if c == nil {
+		panic("brine: RegisterCodec of a nil codec")
+	}
 	mustRegister("RegisterCodec", c.Name())
 	registered.mu.Lock()
 	defer registered.mu.Unlock()

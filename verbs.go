@@ -79,7 +79,7 @@ func Map[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], in
 		return nil, err
 	}
 	if m.plan = pl; len(ins) == 0 {
-		return []Out{}, nil
+		return []Out{}, p.e.Err()
 	}
 	m.outs = make([]Out, len(ins))
 	if err := p.e.Submit(j, len(ins), false); err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +54,7 @@ type flight struct {
 	span      sched.Span
 	job       *Job
 	next      int
-	mean      int // bytes of an argument
+	bytes     int // of the arguments that are not answered, evenly spread
 	endsGroup bool
 }
 
@@ -200,7 +201,7 @@ func (w *conn) send(s sched.Span) {
 	j.Func.sent[ledger.Argument][ledger.Encode].Add(s.Len(), int64(bytes), int64(largest), time.Since(start))
 	_ = link.EndFrame(b, at, link.Header{Type: link.Chunk, Count: uint32(s.Len()), Chunk: id, Func: j.Func.number})
 	w.link.SetBuffer(b)
-	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, mean: bytes / s.Len()})
+	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, bytes: bytes})
 	w.issued += s.Len()
 }
 
@@ -351,7 +352,13 @@ func (w *conn) results(h link.Header, payload []byte) error {
 	}
 	j, span := f.job, f.span
 	start := time.Now()
-	t := tally{mean: f.mean}
+	t := tally{argument: f.bytes / (span.Hi - f.next)}
+	if first+int(h.Count) == span.Hi {
+		t.arguments = f.bytes
+	} else {
+		t.arguments = t.argument * int(h.Count)
+	}
+	f.bytes -= t.arguments
 	for i := first; i < first+int(h.Count); i++ {
 		var status link.Status
 		var body []byte
@@ -382,7 +389,7 @@ func (w *conn) results(h link.Header, payload []byte) error {
 // tally counts what one Results frame held.
 type tally struct {
 	ran, values, ended, failed int
-	mean                       int
+	arguments, argument        int // bytes of all, and of one
 	bytes, largest             int64
 }
 
@@ -406,6 +413,14 @@ func (w *conn) result(j *Job, span sched.Span, i int, status link.Status, body [
 		f.Cause, f.Err = Unread, unread
 	case link.Failed:
 		f.Cause, f.Err = Erred, remoteError(body)
+		// A worker's context only knows that it was cancelled; the caller's may have met its deadline.
+		if errors.Is(f.Err, context.Canceled) {
+			w.e.mu.Lock()
+			if j.cancelled != nil {
+				f.Cause, f.Err = Cancelled, j.cancelled
+			}
+			w.e.mu.Unlock()
+		}
 	case link.Panicked:
 		var m link.PanicMessage
 		f.Cause = Panicked
@@ -493,7 +508,7 @@ func (w *conn) count(j *Job, t tally, spent link.Spent, decode time.Duration) {
 	run := time.Duration(max(0, spent.Run))
 	lines := w.knows[j.Func.number]
 	w.acct.Ran(t.ran, run)
-	lines[ledger.Argument][ledger.Decode].Add(t.ran, int64(t.ran*t.mean), int64(t.mean), time.Duration(max(0, spent.Decode)))
+	lines[ledger.Argument][ledger.Decode].Add(t.ran, int64(t.arguments), int64(t.argument), time.Duration(max(0, spent.Decode)))
 	lines[ledger.Bound][ledger.Decode].Add(0, 0, 0, time.Duration(max(0, spent.Bound)))
 	lines[ledger.Result][ledger.Encode].Add(t.values, t.bytes, t.largest, time.Duration(max(0, spent.Encode)))
 	j.Func.sent[ledger.Result][ledger.Decode].Add(t.values, t.bytes, t.largest, decode)

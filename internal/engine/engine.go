@@ -195,13 +195,25 @@ func (e *Engine) Call(j *Job) error {
 	return nil
 }
 
-// admit takes up a job, or says why not. Its caller holds mu.
-func (e *Engine) admit(j *Job, n int, more bool) error {
+// Err returns why the engine takes no work, nil when it does.
+func (e *Engine) Err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.open()
+}
+
+// open is Err for those who hold mu.
+func (e *Engine) open() error {
 	if e.closing || e.killed {
 		return ErrClosed
 	}
-	if e.down != nil {
-		return e.down
+	return e.down
+}
+
+// admit takes up a job, or says why not. Its caller holds mu.
+func (e *Engine) admit(j *Job, n int, more bool) error {
+	if err := e.open(); err != nil {
+		return err
 	}
 	open := int64(n)
 	if more {
@@ -240,11 +252,8 @@ func (e *Engine) takeIdle() *slot {
 func (e *Engine) Extend(j *Job, n int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.killed || e.closing {
-		return ErrClosed
-	}
-	if e.down != nil {
-		return e.down
+	if err := e.open(); err != nil {
+		return err
 	}
 	if j.cancelled != nil {
 		return j.cancelled // its tasks would be in no queue

@@ -57,8 +57,9 @@ type Failure struct {
 // Death is the end of one worker.
 type Death struct {
 	proc.Autopsy
-	PID int
-	Err error // why the worker was ended, if it was
+	PID       int
+	Err       error // why the worker was ended, if it was
+	MaxMemory int64 // its cap, 0 for none
 }
 
 // Function is a function as one pool knows it.

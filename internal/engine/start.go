@@ -30,7 +30,7 @@ func (e *StartError) Error() string {
 	case Panicked:
 		return fmt.Sprintf("brine: the initializer of %s panicked: %s", e.Kind, f.Value)
 	case Crashed:
-		return fmt.Sprintf("brine: the worker of %s died before it was ready", e.Kind)
+		return fmt.Sprintf("brine: the worker of %s died before it was ready: %v", e.Kind, f.Deaths[0].State)
 	default:
 		return fmt.Sprintf("brine: the initializer of %s: %v", e.Kind, f.Err)
 	}
@@ -89,6 +89,7 @@ func (s *slot) start() (*conn, error) {
 		if killed {
 			return nil, ErrClosed
 		}
+		s.e.counts.deaths.Add(1)
 		err = &StartError{s.e.cfg.Kind, &Failure{Cause: Crashed, Deaths: []Death{d}}}
 	}
 	return nil, err
@@ -199,7 +200,7 @@ func (w *conn) checkHello(payload []byte) error {
 func (s *slot) discard(w *conn) Death {
 	w.proc.Kill()
 	<-w.proc.Ended()
-	d := Death{Autopsy: w.proc.Autopsy(), PID: w.proc.Pid()}
+	d := Death{Autopsy: w.proc.Autopsy(), PID: w.proc.Pid(), MaxMemory: s.e.cfg.MaxMemory}
 	s.e.mu.Lock()
 	s.w = nil
 	if w.timer != nil {
