@@ -1,0 +1,5 @@
+//go:build !cgo
+
+package faulty
+
+var bugsInC []Bug
