@@ -137,14 +137,28 @@ func (w *conn) check() {
 		return
 	}
 	next := w.limit()
-	current, started := w.link.Journal.Current(), w.link.Journal.Started()
+	current, started, now := w.link.Journal.Current(), w.link.Journal.Started(), link.Monotonic()
+	begun := false
 	for _, a := range w.active {
-		if a.id != current || a.job.Timeout == 0 || started == 0 {
+		if a.id != current {
 			continue
 		}
-		left := a.job.Timeout + e.cfg.Grace - time.Duration(link.Monotonic()-started)
+		begun = true
+		if a.job.Timeout == 0 || started == 0 {
+			break
+		}
+		left := a.job.Timeout + e.cfg.Grace - time.Duration(now-started)
 		if left <= 0 {
 			w.end(&cause{chunk: a.id, started: started})
+			return
+		}
+		next = left
+	}
+	// A worker that does nothing, or only says so, has as long to begin as its task may take.
+	if first := w.active[0]; !begun && first.since > 0 {
+		left := first.job.Timeout + e.cfg.Grace - time.Duration(now-max(first.since, w.progress.Load()))
+		if left <= 0 {
+			w.end(&cause{chunk: first.id, unbegun: true})
 			return
 		}
 		next = left

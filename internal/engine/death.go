@@ -14,6 +14,7 @@ const quitWait = 300 * time.Millisecond
 type cause struct {
 	chunk   uint64
 	started int64 // what the journal said of the task that was over its time; 0 for a cancellation
+	unbegun bool  // the worker was given the chunk, and never began it in the time that a task of it may take
 }
 
 // bury takes leave of a worker that has ended or must: results that it had finished are handed out, the task that it
@@ -58,13 +59,13 @@ func (s *slot) settleFlights(w *conn, current uint64, started int64, intended *c
 		}
 	}
 	switch {
-	case charged || current != 0:
+	case charged || w.fruitful || (death.Err == nil && current > 0 && current < w.nextID):
 		s.fruitless = 0
 	case len(w.flights) > 0 && intended == nil && !killed:
 		s.fruitless++
 	}
 	for i, f := range w.flights {
-		hit := f.id == current
+		hit := f.id == current || (intended != nil && intended.unbegun && f.id == intended.chunk)
 		if !charged && i == 0 && s.fruitless >= fruitlessDeaths {
 			hit, s.fruitless = true, 0
 		}
@@ -84,6 +85,8 @@ func (w *conn) charge(f flight, started int64, intended *cause, killed bool, dea
 	innocent := false
 	if intended != nil {
 		switch {
+		case intended.unbegun && intended.chunk == f.id:
+			fail.Cause, fail.Timeout = TimedOut, j.Timeout
 		case intended.started == 0 && intended.chunk == f.id:
 			// Cancelled: lose finds that its job is.
 		case intended.started != 0 && intended.chunk == f.id && intended.started == started:

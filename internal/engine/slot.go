@@ -31,7 +31,8 @@ type slot struct {
 	w    *conn // guarded by e.mu; nil while there is none
 	idle bool  // guarded by e.mu
 
-	fruitless int
+	fruitless int // deaths in a row that tell nothing
+	barren    int // workers in a row that ended without having answered anything
 }
 
 func (s *slot) awake() { s.wake <- struct{}{} }
@@ -59,6 +60,23 @@ func (s *slot) run(first chan<- error) {
 		if !s.serve(w) {
 			return
 		}
+		if w.fruitful {
+			s.barren = 0
+		} else if s.barren++; s.barren > 1 && !s.pause(s.barren-2) {
+			return
+		}
+	}
+}
+
+// pause waits before an attempt, longer for each one before it. It returns false when there is to be none.
+func (s *slot) pause(attempt int) bool {
+	wait := time.NewTimer(min(startWait<<min(attempt, 10), maxStartWait))
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+		return true
+	case <-s.e.stopping:
+		return false
 	}
 }
 
@@ -78,14 +96,7 @@ func (s *slot) again(attempt int, err error) bool {
 		return false
 	}
 	s.e.cfg.Logger.Warn("brine: a worker could not be started, trying again", "kind", s.e.cfg.Kind, "err", err)
-	wait := time.NewTimer(min(startWait<<min(attempt, 10), maxStartWait))
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-		return true
-	case <-s.e.stopping:
-		return false
-	}
+	return s.pause(attempt)
 }
 
 func (s *slot) ended() bool {

@@ -124,6 +124,7 @@ func (s *slot) launch() (*conn, error) {
 		p.Kill()
 	}
 	e.mu.Unlock()
+	go s.kick(w)
 	m := link.InitMessage{
 		Version: link.Version, Build: e.cfg.Build, MaxMemory: e.cfg.MaxMemory,
 		Kind: e.cfg.Kind, Codec: e.cfg.Codec, Config: e.cfg.Config,
@@ -138,6 +139,21 @@ func (s *slot) launch() (*conn, error) {
 	l.SetBuffer(b)
 	_ = l.Flush()
 	return w, nil
+}
+
+// kickAfter is how long after a worker's death its owner has to have noticed.
+const kickAfter = 50 * time.Millisecond
+
+// kick sees to it that the owner of a worker notices its death.
+func (s *slot) kick(w *conn) {
+	<-w.proc.Ended()
+	time.AfterFunc(kickAfter, func() {
+		s.e.mu.Lock()
+		defer s.e.mu.Unlock()
+		if s.w == w {
+			w.link.Kick()
+		}
+	})
 }
 
 // environment returns a worker's. Variables of the same names are taken out first: of two, a program sees the one that

@@ -3,6 +3,9 @@ package link
 import (
 	"errors"
 	"fmt"
+	"io"
+	"runtime"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +35,7 @@ type Parent struct {
 	resFD   int
 	ctlFD   int
 	crashFD int
+	kicked  atomic.Int32
 }
 
 // New makes the pipes and the journal of one link. child holds the worker's descriptors in the order that begins at
@@ -128,7 +132,51 @@ func (p *Parent) Exchange() error {
 		// When the worker is gone, what it had written is still to be read, up to the end of the stream.
 		_ = p.Flush()
 	}
-	return p.Fill()
+	err := p.Fill()
+	if p.kicked.Load() != 0 {
+		return p.drain()
+	}
+	return err
+}
+
+// Kick ends an Exchange that waits although the worker is dead: a child of its own still holds its end of the pipe. It
+// may be called from any goroutine until Close. Watching for the exit in Exchange itself would cost a poll for each
+// read, which makes a call 1.7 times as long.
+func (p *Parent) Kick() {
+	if !p.kicked.CompareAndSwap(0, kicking) {
+		return
+	}
+	state := int32(kickedFull)
+	if fd, err := openWriteEnd(p.resFD); err == nil {
+		if n, err := syscall.Write(fd, []byte{0}); n == 1 && err == nil {
+			state = kickedByte
+		}
+		CloseAll([]int{fd})
+	}
+	p.kicked.Store(state)
+}
+
+// States of Parent.kicked.
+const (
+	kicking    = 1 // the byte is being written
+	kickedByte = 2 // the stream has one byte more than the worker wrote
+	kickedFull = 3 // it has not: the pipe is full, so that nobody waits in it
+)
+
+// drain reads what the worker left, after a kick.
+func (p *Parent) drain() error {
+	for p.kicked.Load() == kicking {
+		runtime.Gosched()
+	}
+	if err := syscall.SetNonblock(p.resFD, true); err != nil {
+		return fmt.Errorf("reading what a worker left: %w", err)
+	}
+	for p.Fill() == nil {
+	}
+	if p.kicked.Swap(kickedFull) == kickedByte {
+		p.unread(1)
+	}
+	return io.EOF
 }
 
 // Control tells the worker to cancel or recall a chunk. It never waits: a worker whose control pipe is full is past

@@ -78,6 +78,14 @@ func (r *Reader) Fill() error {
 	}
 }
 
+// unread takes back the last n bytes that have arrived.
+func (r *Reader) unread(n int) {
+	if n = min(n, r.w-r.r); n > 0 {
+		r.w -= n
+		r.received -= uint64(n)
+	}
+}
+
 // Feed appends bytes that came another way (what a journal still held) to the stream.
 func (r *Reader) Feed(b []byte) {
 	rest := r.buf[r.r:r.w]
@@ -109,10 +117,10 @@ func (r *Reader) makeRoom() {
 		return
 	}
 	size := 2 * len(r.buf)
-	var h Header
-	h.Get(r.buf)
-	if claimed := HeaderSize + int(h.Length); claimed > size {
-		size = max(size, min(claimed, trusted))
+	if r.w >= HeaderSize {
+		var h Header
+		h.Get(r.buf)
+		size = max(size, min(HeaderSize+int(h.Length), trusted))
 	}
 	grown := make([]byte, size)
 	copy(grown, r.buf[:r.w])

@@ -29,11 +29,13 @@ func (t *tail) add(b []byte) {
 		return
 	}
 	cut := len(t.buf) - tailSize
+	last := -1
 	for _, mark := range fatalMarks {
-		if i := bytes.LastIndex(t.buf[:cut], mark); i >= 0 {
-			t.fatal = append(t.fatal[:0], t.buf[i:min(i+fatalSize, cut)]...)
-			break
-		}
+		// The line may go on beyond the cut, and even the mark.
+		last = max(last, bytes.LastIndex(t.buf[:cut+len(mark)-1], mark))
+	}
+	if last >= 0 {
+		t.fatal = append(t.fatal[:0], t.buf[last:min(last+fatalSize, len(t.buf))]...)
 	}
 	t.buf = append(t.buf[:0], t.buf[cut:]...)
 }

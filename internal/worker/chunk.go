@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/brinepool/brine/internal/codec"
@@ -31,13 +30,12 @@ type Chunk struct {
 	timeout time.Duration
 	bound   binding
 	begun   bool
-	ctx     *chunkContext
+	ctx     *taskContext // of all its tasks, when they have no time limit
 
 	index    uint32 // of the next task; the current one is the one before
 	arg      []byte
 	answered bool // the current task has its result
-	task     context.Context
-	stop     context.CancelFunc
+	task     *taskContext // of the current one
 	started  time.Time
 
 	// What is measured: see Next.
@@ -53,7 +51,7 @@ type Chunk struct {
 // begin returns false for a chunk that was returned.
 func (c *Chunk) begin() bool {
 	p := c.p
-	c.ctx = newChunkContext()
+	c.ctx = new(taskContext)
 	c.task = c.ctx
 	p.mu.Lock()
 	gone := p.returned[c.id]
@@ -78,13 +76,14 @@ func (c *Chunk) end() {
 	c.p.mu.Lock()
 	c.p.running = nil
 	c.p.mu.Unlock()
-	c.ctx.cancel() // what a task has left running on the context ends with its chunk
+	c.ctx.end(cancelled) // what a task has left running on the context ends with its chunk
 }
 
 // Next goes on to the next task and returns false after the last one. A task that has not been answered before, for
 // its goroutine was ended, is answered here.
 func (c *Chunk) Next() bool {
 	if c.index > 0 && !c.answered {
+		c.disarm()
 		c.publish(link.Exited, nil)
 	}
 	for c.index < c.count {
@@ -122,9 +121,28 @@ func (c *Chunk) cheap() bool { return c.ran.Sub(c.decoded) < cheap }
 func (c *Chunk) startTimed() {
 	c.started = time.Now()
 	c.timed = true
-	c.task, c.stop = context.WithDeadline(c.ctx, c.started.Add(c.timeout))
+	c.p.mu.Lock()
+	c.task = &taskContext{deadline: c.started.Add(c.timeout)}
+	if c.ctx.Err() != nil {
+		c.task.end(cancelled)
+	}
+	c.p.mu.Unlock()
 	c.p.out.Started(link.Monotonic())
 	c.p.limit.start(c, c.index-1)
+}
+
+// disarm takes the time limit of the current task away.
+func (c *Chunk) disarm() {
+	if c.timeout > 0 {
+		c.p.limit.stop()
+		c.task.end(cancelled)
+	}
+}
+
+// cancel tells the running task to stop, and the chunk to begin no other. The caller holds the process's lock.
+func (c *Chunk) cancel() {
+	c.ctx.end(cancelled)
+	c.task.end(cancelled)
 }
 
 // Arg returns the encoded argument of the current task, valid until the next.
@@ -158,8 +176,7 @@ func (c *Chunk) Ran(err error) bool {
 		return true
 	}
 	took := c.ran.Sub(c.started)
-	c.p.limit.stop()
-	c.stop()
+	c.disarm()
 	c.ran = time.Now() // taking the limit away is no part of encoding the result
 	if took < c.timeout {
 		return true
@@ -265,52 +282,4 @@ func stack() string {
 	s.WriteByte('\n')
 	s.Write(b)
 	return s.String()
-}
-
-// chunkContext is the context of a chunk's tasks: cancelled from outside, without a deadline and without values. It
-// makes its channel when somebody asks for it.
-type chunkContext struct {
-	context.Context
-	inner  atomic.Pointer[inner]
-	failed atomic.Bool
-}
-
-type inner struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-}
-
-func newChunkContext() *chunkContext { return &chunkContext{Context: context.Background()} }
-
-func (c *chunkContext) get() *inner {
-	if in := c.inner.Load(); in != nil {
-		return in
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	in := &inner{ctx, cancel}
-	if !c.inner.CompareAndSwap(nil, in) {
-		cancel()
-		return c.inner.Load()
-	}
-	if c.failed.Load() {
-		cancel()
-	}
-	return in
-}
-
-func (c *chunkContext) cancel() {
-	c.failed.Store(true)
-	if in := c.inner.Load(); in != nil {
-		in.cancel()
-	}
-}
-
-// Done and Err are those of the context made on demand.
-func (c *chunkContext) Done() <-chan struct{} { return c.get().ctx.Done() }
-
-func (c *chunkContext) Err() error {
-	if c.failed.Load() {
-		return context.Canceled
-	}
-	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/brinepool/brine/internal/link"
 )
 
-// limit reports where a task is stuck at the moment its time is up. The task itself is told by its context, and the
-// parent ends the worker if that doesn't help.
+// limit reports where a task is stuck at the moment its time is up, and then tells the task by its context. The parent
+// ends the worker if that doesn't help.
 type limit struct {
 	p     *process
 	timer *time.Timer
@@ -18,6 +18,7 @@ type limit struct {
 	mu    sync.Mutex
 	chunk uint64 // of the running task, 0 for none
 	index uint32
+	task  *taskContext
 }
 
 func (l *limit) init(p *process) {
@@ -28,7 +29,7 @@ func (l *limit) init(p *process) {
 
 func (l *limit) start(c *Chunk, index uint32) {
 	l.mu.Lock()
-	l.chunk, l.index = c.id, index
+	l.chunk, l.index, l.task = c.id, index, c.task
 	l.mu.Unlock()
 	l.timer.Reset(c.timeout)
 }
@@ -51,6 +52,7 @@ func (l *limit) report() {
 	if err := l.p.out.Frame(link.Header{Type: link.Stuck, Chunk: l.chunk, First: l.index}, trace); err != nil {
 		fault(err)
 	}
+	l.task.end(expired)
 }
 
 // taskStack puts the goroutine that runs tasks first.

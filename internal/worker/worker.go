@@ -169,7 +169,7 @@ func (p *process) cancel(id uint64, stop bool) {
 	switch {
 	case p.running != nil && p.running.id == id:
 		if stop {
-			p.running.ctx.cancel()
+			p.running.cancel()
 		}
 	case id > p.begun && !p.returned[id]:
 		p.returned[id] = true
