@@ -94,7 +94,7 @@ $(BIN)/staticcheck:   package = honnef.co/go/tools/cmd/staticcheck
 $(BIN)/gofumpt:       package = mvdan.cc/gofumpt
 $(BIN)/benchstat:     package = golang.org/x/perf/cmd/benchstat
 $(BIN)/%: tools/go.mod tools/go.sum
-	@echo "== building $* (golangci-lint takes two minutes, once)"
+	@echo "== building $*, once"
 	@cd tools && GOWORK=off go build -o $@ $(package)
 
 .PHONY: clean

@@ -25,6 +25,15 @@
 //
 // Kinds and functions are registered in package variables, so that they exist in the worker too. Everything before
 // Main, package initialization included, also runs in every worker.
+//
+// # What can cross
+//
+// Configurations, arguments and results may be made of all numbers, bool, string, slices, arrays, maps, structs and
+// pointers (nil, shared inside one value, and cyclic ones), time.Time, types with MarshalBinary and UnmarshalBinary or
+// their gob counterparts, and interfaces that hold a basic type or one given to RegisterType. chan, func and
+// unsafe.Pointer can't; Open says where in a type they are. A field that is not exported must say what is to become of
+// it, by a tag: `brine:"send"` or `brine:"-"`; the latter leaves any field out. What crosses is a copy: a task may keep
+// and change its argument.
 package brine
 
 import (

@@ -83,7 +83,9 @@ func TestThen(t *testing.T) {
 	}
 	f.Then(func(int, error) { panic("in a callback") })
 	f.Then(func(int, error) { runtime.Goexit() })
-	f.Then(func(n int, err error) { // calls are not for callbacks to wait for, but they work
+	calling := make(chan struct{})
+	f.Then(func(n int, err error) { // a callback may use the pool
+		defer close(calling)
 		if m, err := brine.Call(t.Context(), pool, double, n); m != 18 || err != nil {
 			t.Errorf("Call in a callback: %d, %v", m, err)
 		}
@@ -99,6 +101,7 @@ func TestThen(t *testing.T) {
 	f.Then(func(int, error) { close(inner) })
 	within(t, 10*time.Second, "Then of a finished future", func() { <-inner })
 	f.Then(count)
+	within(t, 10*time.Second, "Call in a callback", func() { <-calling })
 	errs := make(chan error, 1)
 	brine.Go(t.Context(), pool, do, deed{How: "error"}).Then(func(_ int, err error) { errs <- err })
 	if _, ok := errors.AsType[*brine.TaskError](<-errs); !ok {

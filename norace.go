@@ -2,4 +2,6 @@
 
 package brine
 
+const raceEnabled = false
+
 var raceEnv []string

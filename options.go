@@ -1,6 +1,7 @@
 package brine
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -72,6 +73,9 @@ func (o *Options) filled() (Options, error) {
 	}
 	if f.MaxMemory > 0 && f.MaxMemory < minMemory {
 		return f, fmt.Errorf("brine: Options.MaxMemory is %d bytes: a worker needs at least %d (16 MiB)", f.MaxMemory, minMemory)
+	}
+	if f.MaxMemory > 0 && raceEnabled {
+		return f, errors.New("brine: Options.MaxMemory: a program that is built with the race detector can't be started under a cap, for the detector reserves terabytes")
 	}
 	if f.Workers == 0 {
 		f.Workers = runtime.GOMAXPROCS(0)

@@ -77,7 +77,8 @@ type stream[In, Out any] struct {
 	spare   []*element[In, Out] // of open
 	finish  []int               // indices in the order in which they ended, when unordered
 	tail    int                 // of finish
-	yielded int                 // elements
+	yielded int                 // elements, the one that the loop's body has included
+	freed   int                 // elements that the loop's body is done with
 	pushed  int                 // elements; the index of the next
 	over    bool                // no more elements come
 	stopped bool                // the loop has ended
@@ -159,7 +160,7 @@ func (s *stream[In, Out]) feed(seq iter.Seq[In]) {
 func (s *stream[In, Out]) await() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.err == nil && !s.stopped && s.pushed-s.yielded >= s.bound {
+	for s.err == nil && !s.stopped && s.pushed-s.freed >= s.bound {
 		s.room.Wait()
 	}
 	return s.err == nil && !s.stopped
@@ -236,10 +237,13 @@ func (s *stream[In, Out]) slot(i int) *element[In, Out] {
 func (s *stream[In, Out]) next() (Result[In, Out], bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.freed < s.yielded {
+		s.freed = s.yielded
+		s.room.Signal()
+	}
 	for {
 		if !s.abort {
 			if r, ok := s.take(); ok {
-				s.room.Signal()
 				return r, true
 			}
 		}

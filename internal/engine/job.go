@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/brinepool/brine/internal/codec"
@@ -60,6 +61,22 @@ type Death struct {
 	PID       int
 	Err       error // why the worker was ended, if it was
 	MaxMemory int64 // its cap, 0 for none
+}
+
+// byOthers says that somebody sent the process a signal that ended it.
+func (d *Death) byOthers() bool {
+	if d.State == nil {
+		return false
+	}
+	ws, ok := d.State.Sys().(syscall.WaitStatus)
+	if !ok || !ws.Signaled() {
+		return false
+	}
+	switch ws.Signal() {
+	case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
+		return true
+	}
+	return false
 }
 
 // Function is a function as one pool knows it.

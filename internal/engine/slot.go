@@ -81,8 +81,8 @@ func (s *slot) pause(attempt int) bool {
 }
 
 // again waits before a failed start is repeated; false means that there is no sense in it. An initializer that
-// returned an error or panicked has given its answer. A worker that died may do better, but not for ever. A system that
-// is short of descriptors or processes is given a minute.
+// returned an error or panicked has given its answer. A worker that died may do better, but not for ever. One that was
+// killed by somebody has said nothing; that, and a system that is short of descriptors or processes, is given a minute.
 func (s *slot) again(attempt int, err error) bool {
 	attempts := systemAttempts
 	var start *StartError
@@ -90,7 +90,9 @@ func (s *slot) again(attempt int, err error) bool {
 		if start.Failure.Cause != Crashed {
 			return false
 		}
-		attempts = startAttempts
+		if attempts = startAttempts; start.Failure.Deaths[0].byOthers() {
+			attempts = systemAttempts
+		}
 	}
 	if s.ended() || attempt+1 >= attempts {
 		return false

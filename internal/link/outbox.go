@@ -171,7 +171,9 @@ func (o *Outbox) flush() {
 	}
 	o.sealStats()
 	n := align(o.end)
-	o.write(o.area[:n])
+	if o.write(o.area[:n]); o.broken != nil {
+		return // what could not be written stays where the parent finds it
+	}
 	o.forget()
 	o.advance(n)
 }

@@ -34,7 +34,7 @@ type Chunk struct {
 
 	index    uint32 // of the next task; the current one is the one before
 	arg      []byte
-	answered bool // the current task has its result
+	answered bool         // the current task has its result
 	task     *taskContext // of the current one
 	started  time.Time
 
@@ -104,11 +104,13 @@ func (c *Chunk) Next() bool {
 			c.Fail(link.BadArg, fmt.Errorf("bound arguments: %w", c.bound.err))
 			continue
 		}
-		if c.timeout > 0 {
-			c.startTimed()
+		switch {
+		case c.timeout > 0:
+			c.startTimed() // with the same reading of the clock that the deadline is made of
+		case c.timed:
+			c.started = time.Now()
 		}
 		if c.timed {
-			c.started = time.Now()
 			c.decoded, c.ran = c.started, c.started
 		}
 		return true
