@@ -175,14 +175,17 @@ func TestBadArguments(t *testing.T) {
 	t.Parallel()
 	pool := open(t, brine.Stateless, struct{}{}, &brine.Options{Workers: 1})
 	harmless := map[string]func(){
-		"nil context":  func() { brine.Call(nil, pool, double, 1) }, //nolint:staticcheck // on purpose
+		"nil context": func() {
+			//lint:ignore SA1012 a nil context is the mistake here
+			_, _ = brine.Call(nil, pool, double, 1)
+		},
 		"nil callback": func() { brine.Go(t.Context(), pool, double, 1).Then(nil) },
 		"nil sequence": func() {
 			for range brine.All(t.Context(), pool, double, nil) {
 				continue
 			}
 		},
-		"nil writer": func() { pool.Report(nil) },
+		"nil writer": func() { _ = pool.Report(nil) },
 	}
 	for name, run := range harmless {
 		within(t, 10*time.Second, name, func() {

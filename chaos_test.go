@@ -42,7 +42,7 @@ func seed(t *testing.T) *rand.Rand {
 		}
 	}
 	t.Logf("seed: BRINE_TEST_SEED=%d", n)
-	return rand.New(rand.NewPCG(n, 0)) //nolint:gosec // it is to be repeatable
+	return rand.New(rand.NewPCG(n, 0))
 }
 
 // 300 workers are killed under load: every result is right and comes exactly once, and nothing hangs.

@@ -20,10 +20,6 @@ type (
 	celsius  float64
 	colour   uint8
 	pair     struct{ A, B int }
-	embedded struct {
-		pair
-		Name string
-	}
 	Exported struct{ E int }
 	embeds   struct {
 		Exported
@@ -140,14 +136,12 @@ var (
 	echoPtr        = echo[*int]("pointer")
 	echoPtrPtr     = echo[**int]("pointer to pointer")
 	echoTree       = echo[*tree]("tree")
-	echoList       = echo[*list]("list")
 	echoTime       = echo[time.Time]("time")
 	echoBig        = echo[*big.Int]("big.Int")
 	echoAny        = echo[any]("any")
 	echoAnys       = echo[[]any]("anys")
 	echoEmbeds     = echo[embeds]("embeds")
 	echoBigArray   = echo[[1 << 14]uint16]("array")
-	echoSharing    = echo[[]*pair]("shared pointers")
 	echoIface      = echo[fmt.Stringer]("interface")
 	echoErr        = echo[error]("error")
 	doSharing      = brine.MethodNamed("shared", echoKinds, func(_ struct{}, _ context.Context, ps []*pair) (bool, error) {
@@ -163,15 +157,35 @@ func TestKindsOfValues(t *testing.T) {
 	full := everything{
 		true, math.MinInt, math.MinInt8, math.MinInt16, math.MinInt32, math.MinInt64,
 		math.MaxUint, math.MaxUint8, math.MaxUint16, math.MaxUint32, math.MaxUint64,
-		math.SmallestNonzeroFloat32, math.MaxFloat64, "héllo\x00\xff", []byte{0, 255}, []int{1, -1, 1 << 40}, []string{"", "a"},
-		[]pair{{1, 2}, {3, 4}}, [][]string{nil, {}, {"x"}}, [3]int16{-1, 0, 1}, struct{}{}, map[string]int{"": 0, "b": -2},
-		map[int]map[string][]bool{1: {"x": {true, false}}, 2: nil}, map[string]pair{"p": {5, 6}}, &n, nil, &ps, &pair{7, 8},
-		time.Date(2026, 11, 20, 13, 0, 0, 123456789, time.UTC), time.Hour, 36.6, []colour{1, 2}, 3,
+		math.SmallestNonzeroFloat32, math.MaxFloat64, "héllo\x00\xff",
+		[]byte{0, 255},
+		[]int{1, -1, 1 << 40},
+		[]string{"", "a"},
+		[]pair{{1, 2}, {3, 4}},
+		[][]string{nil, {}, {"x"}},
+		[3]int16{-1, 0, 1},
+		struct{}{},
+		map[string]int{"": 0, "b": -2},
+		map[int]map[string][]bool{1: {"x": {true, false}}, 2: nil},
+		map[string]pair{"p": {5, 6}},
+		&n, nil, &ps, &pair{7, 8},
+		time.Date(2026, 11, 20, 13, 0, 0, 123456789, time.UTC), time.Hour, 36.6,
+		[]colour{1, 2},
+		3,
 		&tree{1, &tree{2, nil, nil}, &tree{3, &tree{4, nil, nil}, nil}}, netip.MustParseAddr("::1"),
-		&url.URL{Scheme: "https", Host: "example.org", Path: "/a b"}, 1, 2, [2][2]float64{{1, 2}, {3, math.Inf(-1)}}, '界',
-		[]time.Time{time.Unix(0, 0).UTC(), {}}, [2]string{"a", "b"}, [][2]uint16{{1, 2}}, map[string]*pair{"a": {1, 1}, "nil": nil},
-		[]*pair{{1, 2}, nil}, &[]int{1}, &map[string]string{"k": "v"}, struct{ X, Y int }{1, 2}, []float64{0, math.Copysign(0, -1)},
-		[]bool{true, false}, [][][]int{{{1}, nil}, nil},
+		&url.URL{Scheme: "https", Host: "example.org", Path: "/a b"}, 1, 2,
+		[2][2]float64{{1, 2}, {3, math.Inf(-1)}},
+		'界',
+		[]time.Time{time.Unix(0, 0).UTC(), {}},
+		[2]string{"a", "b"},
+		[][2]uint16{{1, 2}},
+		map[string]*pair{"a": {1, 1}, "nil": nil},
+		[]*pair{{1, 2}, nil},
+		&[]int{1}, &map[string]string{"k": "v"},
+		struct{ X, Y int }{1, 2},
+		[]float64{0, math.Copysign(0, -1)},
+		[]bool{true, false},
+		[][][]int{{{1}, nil}, nil},
 	}
 	echoEverything(t, pool, full, everything{})
 	echoInt(t, pool, 0, 1, -1, 63, 64, -64, -65, 127, 128, math.MaxInt, math.MinInt)

@@ -186,8 +186,8 @@ func TestCloseWaits(t *testing.T) {
 		t.Errorf("Map while closing: %v", err)
 	}
 	select {
-	case <-closed:
-		t.Error("Close did not wait for a task")
+	case err := <-closed:
+		t.Errorf("Close did not wait for a task: %v", err)
 	default:
 	}
 	mark(file)

@@ -86,7 +86,7 @@ func TestHistories(t *testing.T) {
 	t.Parallel()
 	random := seed(t)
 	for range 4 {
-		source := rand.New(rand.NewPCG(random.Uint64(), 1)) //nolint:gosec // it is to be repeatable
+		source := rand.New(rand.NewPCG(random.Uint64(), 1))
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			opts := &brine.Options{
@@ -203,17 +203,17 @@ func TestWildHistories(t *testing.T) {
 	t.Parallel()
 	random := seed(t)
 	for range 6 {
-		source := rand.New(rand.NewPCG(random.Uint64(), 2)) //nolint:gosec // it is to be repeatable
+		source := rand.New(rand.NewPCG(random.Uint64(), 2))
 		t.Run("", func(t *testing.T) {
 			t.Parallel()
 			opts := &brine.Options{Workers: 1 + source.IntN(3), InFlight: 1 + source.IntN(100), Grace: 100 * time.Millisecond, Stderr: io.Discard}
 			pool := open(t, brine.Stateless, struct{}{}, opts)
 			stop, killed := make(chan struct{}), make(chan int, 1)
-			killing := rand.New(rand.NewPCG(source.Uint64(), 3)) //nolint:gosec // it is to be repeatable
+			killing := rand.New(rand.NewPCG(source.Uint64(), 3))
 			go func() { killed <- killer(pool, killing, 1000, 60*time.Millisecond, stop) }()
 			var group sync.WaitGroup
 			for range 10 {
-				r := rand.New(rand.NewPCG(source.Uint64(), 4)) //nolint:gosec // it is to be repeatable
+				r := rand.New(rand.NewPCG(source.Uint64(), 4))
 				group.Go(func() {
 					for range 15 {
 						wild(t, pool, r)

@@ -33,7 +33,7 @@ func takeFootprint() footprint {
 	p := footprint{map[string]string{}, childProcesses(), map[string]string{}, map[string]string{}}
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	for _, stack := range strings.Split(string(stacks), "\n\n") {
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
 		if m := goroutineHeader.FindStringSubmatch(stack); m != nil {
 			p.goroutines[m[1]] = stack
 		}
@@ -60,7 +60,7 @@ func childProcesses() map[int]string {
 	files, _ := filepath.Glob("/proc/self/task/*/children")
 	for _, file := range files {
 		list, _ := os.ReadFile(file)
-		for _, field := range strings.Fields(string(list)) {
+		for field := range strings.FieldsSeq(string(list)) {
 			pid, _ := strconv.Atoi(field)
 			command, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			children[pid] = strings.ReplaceAll(string(command), "\x00", " ")
@@ -121,7 +121,9 @@ func TestNothingIsLeft(t *testing.T) {
 			pool.Kill()
 		}},
 		{"map", func(t *testing.T, pool *brine.Pool[struct{}]) {
-			brine.Map(background, pool, do, make([]deed, 1000))
+			if _, err := brine.Map(background, pool, do, make([]deed, 1000)); err != nil {
+				t.Error(err)
+			}
 		}},
 		{"large payloads", func(t *testing.T, pool *brine.Pool[struct{}]) {
 			for range 5 {
@@ -131,10 +133,10 @@ func TestNothingIsLeft(t *testing.T) {
 			}
 		}},
 		{"crash", func(t *testing.T, pool *brine.Pool[struct{}]) {
-			brine.Map(background, pool, do, []deed{{How: "exit", N: 3}, {}, {How: "kill"}})
+			_, _ = brine.Map(background, pool, do, []deed{{How: "exit", N: 3}, {}, {How: "kill"}})
 		}},
 		{"timeout", func(t *testing.T, pool *brine.Pool[struct{}]) {
-			brine.Map(background, pool, do.With(timeout), []deed{{How: "loop"}, {}, {How: "wait"}})
+			_, _ = brine.Map(background, pool, do.With(timeout), []deed{{How: "loop"}, {}, {How: "wait"}})
 		}},
 		{"break", func(t *testing.T, pool *brine.Pool[struct{}]) {
 			for range brine.All(background, pool, double, endless) {

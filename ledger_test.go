@@ -36,7 +36,7 @@ func TestLedgerBalances(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 10 {
-			brine.Call(t.Context(), pool, fail, 1)
+			_, _ = brine.Call(t.Context(), pool, fail, 1) // Failed counts it
 		}
 		for _, when := range []string{"open", "closed"} {
 			s := pool.Stats()
@@ -96,7 +96,7 @@ func TestLedgerOfTheDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		brine.Call(t.Context(), pool, do, deed{How: "exit", N: 1})
+		_, _ = brine.Call(t.Context(), pool, do, deed{How: "exit", N: 1}) // Deaths counts it
 	}
 	if n, err := brine.Call(t.Context(), pool, double, 1); n != 2 || err != nil {
 		t.Error(n, err)
@@ -181,13 +181,17 @@ func TestRepeats(t *testing.T) {
 		t.Errorf("%+v, want one with count 6", r)
 	}
 	var b bytes.Buffer
-	pool.Report(&b)
+	if err := pool.Report(&b); err != nil {
+		t.Error(err)
+	}
 	text := strings.ToLower(b.String())
 	if !strings.Contains(text, "state") || !strings.Contains(text, "bind") || !strings.Contains(text, "6") {
 		t.Errorf("no advice in the report:\n%s", text)
 	}
 	within(t, time.Minute, "Map", func() {
-		brine.Map(t.Context(), pool, byteCount, [][]byte{large, large})
+		if _, err := brine.Map(t.Context(), pool, byteCount, [][]byte{large, large}); err != nil {
+			t.Error(err)
+		}
 	})
 	if r := repeats(); len(r) != 1 || r[0].Count < 8 { // a chunk that was recalled is sent again
 		t.Errorf("%+v, want count 8", r)

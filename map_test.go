@@ -143,9 +143,12 @@ func TestMapMemory(t *testing.T) {
 func watchHeap(t *testing.T, f func()) uint64 {
 	t.Helper()
 	stop, result := make(chan struct{}), make(chan uint64)
+	var stats runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&stats)
+	base := stats.HeapAlloc // of tests that are paused, which hold what they hold
 	go func() {
-		var peak uint64
-		var stats runtime.MemStats
+		peak := base
 		ticker := time.NewTicker(20 * time.Millisecond)
 		defer ticker.Stop()
 		for {
@@ -162,5 +165,5 @@ func watchHeap(t *testing.T, f func()) uint64 {
 	}()
 	f()
 	close(stop)
-	return <-result
+	return <-result - base
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,8 +33,11 @@ func openNested(ctx context.Context, n nesting) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintln(f, os.Getpid())
+		_, err = fmt.Fprintln(f, os.Getpid())
 		f.Close()
+		if err != nil {
+			return "", err
+		}
 	}
 	if n.Depth == 0 {
 		v, err := doDeed(ctx, deed{How: n.Bad, N: 7})
@@ -94,9 +99,11 @@ func TestNestedEnds(t *testing.T) {
 			eventually(t, 20*time.Second, "three workers, one below the other", func() bool {
 				pids = nil
 				b, _ := os.ReadFile(log)
-				for _, field := range strings.Fields(string(b)) {
-					var pid int
-					fmt.Sscan(field, &pid)
+				for field := range strings.FieldsSeq(string(b)) {
+					pid, err := strconv.Atoi(field)
+					if err != nil {
+						return false
+					}
 					pids = append(pids, pid)
 				}
 				return len(pids) == 3
@@ -115,12 +122,7 @@ func TestNestedEnds(t *testing.T) {
 				}
 			})
 			eventually(t, 4*time.Second, "the end of all nested workers", func() bool {
-				for _, pid := range pids[1:] {
-					if alive(pid) {
-						return false
-					}
-				}
-				return true
+				return !slices.ContainsFunc(pids[1:], alive)
 			})
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/brinepool/brine/internal/engine"
+	"github.com/brinepool/brine/internal/ledger"
 )
 
 // Pool is a set of worker processes of one kind, each with a state S of its own. Open makes one; its methods, and the
@@ -140,9 +141,21 @@ func (p *pool) Kill() { p.e.Kill() }
 
 // plan is what a pool needs to run one function.
 type plan[In, Out any] struct {
-	f   *engine.Function
-	in  *coding[In]
-	out *coding[Out]
+	f     *engine.Function
+	in    *coding[In]
+	out   *coding[Out]
+	parts *parts
+}
+
+// encode appends the encoding of an argument that is about to be sent.
+func (pl *plan[In, Out]) encode(dst []byte, in *In) ([]byte, error) {
+	b, err := pl.in.append(dst, in)
+	if n := len(b) - len(dst); err == nil && n > ledger.RepeatSize {
+		if !pl.parts.ledger.Watch(pl.f.Name, ledger.Argument, b[len(dst):], pl.in.unordered) {
+			pl.parts.watch(reflect.ValueOf(in).Elem())
+		}
+	}
+	return b, err
 }
 
 func planOf[In, Out any](p *pool, sig *signature[In, Out]) (*plan[In, Out], error) {
@@ -157,7 +170,7 @@ func planOf[In, Out any](p *pool, sig *signature[In, Out]) (*plan[In, Out], erro
 	if err != nil {
 		return nil, fmt.Errorf("brine: result of %s: %w", sig.name, err)
 	}
-	v, _ := p.plans.LoadOrStore(sig, &plan[In, Out]{p.e.Function(sig.name), in, out})
+	v, _ := p.plans.LoadOrStore(sig, &plan[In, Out]{p.e.Function(sig.name), in, out, newParts(p.e.Ledger(), sig.name)})
 	return v.(*plan[In, Out]), nil
 }
 
@@ -205,6 +218,6 @@ func job[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], w 
 		return nil, nil, err
 	}
 	j := engine.NewJob(ctx, pl.f, w, f.limits.Chunk)
-	j.Bound, j.Timeout, j.Retries, j.Unordered = b, f.limits.Timeout, f.limits.Retries, pl.in.unordered
+	j.Bound, j.Timeout, j.Retries = b, f.limits.Timeout, f.limits.Retries
 	return j, pl, nil
 }

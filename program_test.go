@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ func program(t *testing.T, name string) string {
 	programs.mu.Lock()
 	defer programs.mu.Unlock()
 	if programs.dir == "" {
-		dir, err := os.MkdirTemp("", "brine-test-")
+		dir, err := os.MkdirTemp("", "brine-test-") //nolint:usetesting // all tests share it; TestMain removes it
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,12 +232,7 @@ func TestParentKilled(t *testing.T) {
 					t.Fatalf("workers %v", pids)
 				}
 				eventually(t, 2*time.Second, "the workers' end", func() bool {
-					for _, pid := range pids {
-						if alive(pid) {
-							return false
-						}
-					}
-					return true
+					return !slices.ContainsFunc(pids, alive)
 				})
 			})
 		}
@@ -281,7 +277,7 @@ func TestBinaryReplaced(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := filepath.Join(t.TempDir(), "copy")
-			if err := os.WriteFile(path, content, 0o700); err != nil { //nolint:gosec // it is to be run
+			if err := os.WriteFile(path, content, 0o700); err != nil { // it is to be run
 				t.Fatal(err)
 			}
 			cmd := exec.CommandContext(t.Context(), path, "replaced")
@@ -304,13 +300,15 @@ func TestBinaryReplaced(t *testing.T) {
 			}
 			if how == "removed" {
 				err = os.Remove(path)
-			} else if err = os.WriteFile(path+"2", []byte("#!/bin/sh\necho another build\nexit 1\n"), 0o700); err == nil { //nolint:gosec // it is to be run
+			} else if err = os.WriteFile(path+"2", []byte("#!/bin/sh\necho another build\nexit 1\n"), 0o700); err == nil {
 				err = os.Rename(path+"2", path)
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			io.WriteString(stdin, "go\n")
+			if _, err := io.WriteString(stdin, "go\n"); err != nil {
+				t.Error(err)
+			}
 			rest, _ := io.ReadAll(out)
 			cmd.Wait()
 			if got := strings.TrimSpace(string(rest)); got != "map 1000 other 10 <nil>" {

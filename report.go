@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -45,8 +46,12 @@ func (s Stats) report(w io.Writer) error {
 	}
 	t.write(&b)
 	for _, r := range s.Repeats {
+		what := r.Class
+		if r.Path != "" {
+			what = r.Path + " in the " + r.Class
+		}
 		fmt.Fprintf(&b, "\nThe same %s of %s (%s) went out %s times: %s. Make it worker state, by way of the kind's config, or bind it (MethodBound, Bind): then it crosses once per worker.\n",
-			r.Class, shortName(r.Func), size(r.Bytes), number(r.Count), size(r.Bytes*r.Count))
+			what, shortName(r.Func), size(r.Bytes), number(r.Count), size(r.Bytes*r.Count))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -92,7 +97,7 @@ func plural(n int64, what string) string {
 
 // number writes n with commas.
 func number(n int64) string {
-	s := fmt.Sprint(n)
+	s := strconv.FormatInt(n, 10)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]
 	}

@@ -21,9 +21,11 @@ import (
 // fragile is a worker state that can't be encoded, from an initializer that ends as it is told.
 type fragile struct {
 	fragileConfig
-	mu      sync.Mutex
-	done    chan struct{}
-	on      func()
+	//lint:ignore U1000 it is here for its type, which can't be encoded
+	mu   sync.Mutex
+	done chan struct{}
+	on   func()
+	//lint:ignore U1000 it is here for its type, which can't be encoded
 	process *os.Process
 }
 
@@ -179,7 +181,7 @@ func TestOpenIsBoundedByItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pool.Close()
+	t.Cleanup(func() { pool.Close() })
 	cancel()
 	if n, err := brine.Call(t.Context(), pool, add, 1); n != 2 || err != nil {
 		t.Errorf("a pool whose opening context has ended: %d, %v", n, err)
@@ -198,7 +200,7 @@ func TestStateOncePerWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := brine.Call(t.Context(), pool, fragileDo, deed{How: "exit", N: 1})
-	as[*brine.CrashError](t, err)
+	_ = as[*brine.CrashError](t, err)
 	eventually(t, 10*time.Second, "the dead worker's successor", func() bool { return marks(t, config.OpenLog) == 4 && len(workerPIDs(pool.Stats())) == 3 })
 	if n := marks(t, config.CloseLog); n != 0 {
 		t.Errorf("%d states closed while the pool runs", n)
@@ -292,7 +294,7 @@ func TestReplacementFails(t *testing.T) {
 			}
 			within(t, 30*time.Second, "the task that kills", func() {
 				_, err := brine.Call(t.Context(), pool, fragileDo, deed{How: "kill"})
-				as[*brine.CrashError](t, err)
+				_ = as[*brine.CrashError](t, err)
 			})
 			within(t, 30*time.Second, "a task without workers", func() {
 				_, err := brine.Call(t.Context(), pool, fragileDo, deed{N: 1})

@@ -66,6 +66,7 @@ type FunctionStats struct {
 type Repeat struct {
 	Func  string
 	Class string // argument or bound
+	Path  string // to the part of it that repeats, such as .Converter.Cache; empty for the whole
 	Bytes int64  // of one sending
 	Count int64  // of sendings
 }
@@ -96,7 +97,7 @@ func (p *pool) Stats() Stats {
 		})
 	}
 	for _, r := range snap.Repeats {
-		s.Repeats = append(s.Repeats, Repeat{r.Function, r.Class.String(), r.Bytes, r.Count})
+		s.Repeats = append(s.Repeats, Repeat{r.Function, r.Class.String(), r.Path, r.Bytes, r.Count})
 	}
 	return s
 }

@@ -95,7 +95,7 @@ type element[In, Out any] struct {
 func startStream[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], seq iter.Seq[In], ordered bool) *stream[In, Out] {
 	s := &stream[In, Out]{ordered: ordered, fed: make(chan struct{})}
 	s.room.L, s.ready.L = &s.mu, &s.mu
-	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.ctx, s.cancel = context.WithCancel(ctx) //nolint:gosec // stop calls it
 	fail := func(err error) *stream[In, Out] {
 		s.err, s.over = err, true
 		close(s.fed)
@@ -117,7 +117,7 @@ func startStream[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, 
 	} else {
 		s.open = make(map[int]*element[In, Out])
 	}
-	if err := p.e.Submit(j, 0, true); err != nil {
+	if err := p.e.Submit(j, 0, true); err != nil { //nolint:contextcheck // the job has the context
 		return fail(err)
 	}
 	s.job = j
@@ -130,7 +130,7 @@ func startStream[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, 
 		s.room.Signal()
 		s.ready.Signal()
 	})
-	go s.feed(seq)
+	go s.feed(seq) //nolint:contextcheck // s has the context
 	return s
 }
 
@@ -305,7 +305,7 @@ func (s *stream[In, Out]) stop() {
 
 func (s *stream[In, Out]) Encode(dst []byte, i int) ([]byte, error) {
 	// The element stays where it is until the task has ended, and only this task's owner reads it.
-	return s.plan.in.append(dst, &s.slot(i).In)
+	return s.plan.encode(dst, &s.slot(i).In)
 }
 
 func (s *stream[In, Out]) Decode(i int, b []byte) error {

@@ -36,7 +36,7 @@ type call[In, Out any] struct {
 }
 
 func (c *call[In, Out]) Encode(dst []byte, _ int) ([]byte, error) {
-	return c.plan.in.append(dst, &c.in)
+	return c.plan.encode(dst, &c.in)
 }
 func (c *call[In, Out]) Decode(_ int, b []byte) error { return c.plan.out.decode(b, &c.out) }
 func (c *call[In, Out]) Flushed()                     {}
@@ -105,7 +105,7 @@ type mapping[In, Out any] struct {
 }
 
 func (m *mapping[In, Out]) Encode(dst []byte, i int) ([]byte, error) {
-	return m.plan.in.append(dst, &m.ins[i])
+	return m.plan.encode(dst, &m.ins[i])
 }
 
 func (m *mapping[In, Out]) Decode(i int, b []byte) error { return m.plan.out.decode(b, &m.outs[i]) }

@@ -1,3 +1,4 @@
+// Hello multiplies numbers in worker processes.
 package main
 
 import (
@@ -13,8 +14,10 @@ type scale struct{ by int } // worker state: it never crosses, so it may hold an
 func open(_ context.Context, by int) (*scale, error)         { return &scale{by}, nil } // once in each worker
 func (s *scale) Times(_ context.Context, n int) (int, error) { return n * s.by, nil }   // a task: a plain method
 
-var scales = brine.Define(open)
-var times = brine.Method(scales, (*scale).Times)
+var (
+	scales = brine.Define(open)
+	times  = brine.Method(scales, (*scale).Times)
+)
 
 func main() {
 	brine.Main() // in a worker it never returns

@@ -72,8 +72,8 @@ func printBills(w io.Writer, bills []bill) error {
 func printAdvice(w io.Writer, bills []bill) error {
 	for _, b := range bills {
 		for _, r := range b.stats.Repeats {
-			fmt.Fprintf(w, "\n%s: the same %s went out %d times, %s in all, as %s of %s\n",
-				b.way, megabytes(r.Bytes), r.Count, megabytes(r.Bytes*r.Count), r.Class, r.Func)
+			fmt.Fprintf(w, "\n%s: the same %s went out %d times, %s in all, as %s in the %s\n",
+				b.way, megabytes(r.Bytes), r.Count, megabytes(r.Bytes*r.Count), r.Path, r.Class)
 		}
 	}
 	return nil

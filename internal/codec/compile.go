@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"maps"
 	"reflect"
 	"sync"
 )
@@ -23,9 +24,7 @@ func compile(t reflect.Type) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	for t, n := range c.fresh {
-		compiled.nodes[t] = n
-	}
+	maps.Copy(compiled.nodes, c.fresh)
 	return n, nil
 }
 

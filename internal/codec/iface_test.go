@@ -35,8 +35,16 @@ func TestInterfaces(t *testing.T) {
 	t.Run("built in", func(t *testing.T) {
 		t.Parallel()
 		for _, v := range []any{
-			nil, true, 1, int8(1), uint64(3), 2.5, 1i, "s", "", []byte{1}, []any{1, nil, []any{"x"}}, map[string]any{"a": []int{1}},
-			time.Unix(1, 2), time.Second, []string{"a"}, []int(nil), map[string]string{"a": "b"}, struct{}{}, map[any]any{1: 2},
+			nil, true, 1, int8(1), uint64(3), 2.5, 1i, "s", "",
+			[]byte{1},
+			[]any{1, nil, []any{"x"}},
+			map[string]any{"a": []int{1}},
+			time.Unix(1, 2), time.Second,
+			[]string{"a"},
+			[]int(nil),
+			map[string]string{"a": "b"},
+			struct{}{},
+			map[any]any{1: 2},
 		} {
 			same(t, v)
 			same(t, []any{v, v, "between", v})

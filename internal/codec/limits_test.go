@@ -33,7 +33,7 @@ func words(vs ...uint32) []byte {
 
 // TestBadInput decodes what no encoder wrote. It is not parallel, as it looks at
 // the memory of the process.
-func TestBadInput(t *testing.T) { //nolint:paralleltest
+func TestBadInput(t *testing.T) {
 	const most = 0xfffffffe
 	type wide struct {
 		Kids []wide
@@ -75,7 +75,7 @@ func TestBadInput(t *testing.T) { //nolint:paralleltest
 		{"empty maps", reflect.TypeFor[[]map[string]string](), append(words(25_000), make([]byte, 100_000)...), "end too early"},
 	}
 	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { //nolint:paralleltest
+		t.Run(test.name, func(t *testing.T) {
 			p, err := For(test.typ)
 			if err != nil {
 				t.Fatal(err)
@@ -105,7 +105,7 @@ func claims(n int) []byte {
 }
 
 // TestMemory decodes values that take the most memory for their bytes.
-func TestMemory(t *testing.T) { //nolint:paralleltest
+func TestMemory(t *testing.T) {
 	const n = 100_000
 	maps := make([]map[string]string, n)
 	pointers := make([]*bool, n)
@@ -141,7 +141,7 @@ func TestMemory(t *testing.T) { //nolint:paralleltest
 
 func memoryOf[T any](t *testing.T, name string, v T) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) { //nolint:paralleltest
+	t.Run(name, func(t *testing.T) {
 		c := coder[T](t)
 		b, err := c.Append(nil, &v)
 		if err != nil {

@@ -10,9 +10,10 @@ import (
 )
 
 type (
-	hook    struct{ Run func() }
-	hooked  struct{ Hooks []hook }
-	locked  struct{ Mu sync.Mutex }
+	hook   struct{ Run func() }
+	hooked struct{ Hooks []hook }
+	locked struct{ Mu sync.Mutex }
+	//lint:ignore U1000 its type is what matters: nothing exported
 	private struct{ secret int }
 	typo    struct {
 		A int `brine:"sned"`
@@ -24,7 +25,9 @@ type (
 		Back *deep
 		In   struct{ Bad [2]unsafe.Pointer }
 	}
+	//lint:ignore U1000 its type is what matters: an embedded one that is no struct
 	embedsInt struct{ notStruct }
+	//lint:ignore U1000 embedded in the above
 	notStruct int
 
 	// textual falls back on text, and what was compiled on the way must not
@@ -32,7 +35,8 @@ type (
 	textual struct {
 		Bad  alsoBad
 		Self []*textual
-		f    func()
+		//lint:ignore U1000 its type is what matters
+		f func()
 	}
 	alsoBad  struct{ F func() }
 	fallback struct {

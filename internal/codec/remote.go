@@ -47,12 +47,7 @@ func (r *RemoteError) Error() string { return r.Message }
 
 // Is reports whether errors.Is found the sentinel target in the sender.
 func (r *RemoteError) Is(target error) bool {
-	for _, s := range r.matched { // all of comparable types, see Sentinels
-		if s == target {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.matched, target) // all of comparable types, see Sentinels
 }
 
 // Unwrap returns the concrete error, with its own type, if that was registered,

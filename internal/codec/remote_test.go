@@ -149,7 +149,7 @@ func TestRemoteConcrete(t *testing.T) {
 	})
 	t.Run("fields within fields", func(t *testing.T) {
 		t.Parallel()
-		err := error(io.EOF)
+		err := io.EOF
 		for range 3 * maxRemote { // the wrapper is not registered, what it wraps is
 			err = fmt.Errorf("w: %w", &fieldsError{"f", err})
 		}

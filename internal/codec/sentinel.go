@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 )
@@ -80,7 +81,7 @@ func (s *sentinelSet) add(err error) {
 func (s *sentinelSet) all() []sentinel {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.list[:len(s.list):len(s.list)]
+	return slices.Clip(s.list)
 }
 
 // keys returns the keys of those among errs that are sentinels.

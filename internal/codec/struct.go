@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/binary"
 	"reflect"
+	"slices"
 	"unsafe"
 )
 
@@ -87,7 +88,7 @@ func (l *layout) run(off, size uintptr, bools []uintptr, name string) {
 		last := &l.steps[k]
 		if last.way == asCopy && off-(last.off+last.size) <= maxGap && len(last.bools)+len(bools) <= maxBools {
 			for _, at := range bools {
-				last.bools = append(last.bools[:len(last.bools):len(last.bools)], off-last.off+at)
+				last.bools = append(slices.Clip(last.bools), off-last.off+at)
 			}
 			last.size = off + size - last.off
 			return

@@ -175,9 +175,6 @@ func (w *conn) send(s sched.Span) {
 			n := len(b) - item - link.ItemSize
 			bytes += n
 			largest = max(largest, n)
-			if n > ledger.RepeatSize {
-				e.ledger.Watch(j.Func.Name, ledger.Argument, b[item+link.ItemSize:], j.Unordered)
-			}
 			hi++
 			continue
 		}

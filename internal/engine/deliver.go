@@ -14,13 +14,14 @@ import (
 
 // exchange waits for results and hands them out. An error means that the worker has ended or must.
 func (w *conn) exchange() error {
-	if err := w.link.Exchange(); err != nil {
-		if errors.Is(err, io.EOF) {
-			return errEnded
-		}
-		return err
+	err := w.link.Exchange()
+	if bad := w.deliver(); bad != nil { // at the end of the stream there may be more than there was before
+		return bad
 	}
-	return w.deliver()
+	if errors.Is(err, io.EOF) {
+		return errEnded
+	}
+	return err
 }
 
 // protocolError is the fault of a worker whose frames can't be believed.

@@ -49,9 +49,10 @@ type work struct {
 	twice    []int
 	flushes  int
 	closing  int
-	unsent   map[int]bool // tasks whose argument can't be encoded
-	unread   map[int]bool // tasks whose result can't be decoded
-	fill     int          // bytes added to each argument
+	unsent   map[int]bool  // tasks whose argument can't be encoded
+	unread   map[int]bool  // tasks whose result can't be decoded
+	fill     int           // bytes added to each argument
+	slow     time.Duration // what decoding a result takes
 	failures map[int]*Failure
 }
 
@@ -65,6 +66,7 @@ func (w *work) Encode(dst []byte, i int) ([]byte, error) {
 }
 
 func (w *work) Decode(i int, b []byte) error {
+	time.Sleep(w.slow)
 	if w.unread[i] {
 		return errors.New("can't be read")
 	}
@@ -653,6 +655,27 @@ func TestDiesAfterTheFirst(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDiesWithMuchUnread has a worker die while the parent is far behind with reading what it wrote: all of that counts.
+func TestDiesWithMuchUnread(t *testing.T) {
+	t.Parallel()
+	e := open(t, config(filepath.Join(t.TempDir(), "once")+":dies in the last of a chunk", 1))
+	const n = 40
+	w := &work{fill: 20_000, slow: 5 * time.Millisecond}
+	j := NewJob(context.Background(), e.Function("f"), w, n)
+	if err := e.Submit(j, n, false); err != nil {
+		t.Fatal(err)
+	}
+	w.await(t, j, n)
+	for i, err := range w.errs(n) {
+		if f := w.failures[i]; (f == nil) != (i < n-1) || (f != nil && f.Cause != Crashed) {
+			t.Errorf("task %d ended with %v", i, err)
+		}
+	}
+	if c := e.Counts(); c.Done != n-1 || c.Failed != 1 || c.Deaths != 1 {
+		t.Errorf("counts %+v", c)
 	}
 }
 

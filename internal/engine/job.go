@@ -72,11 +72,8 @@ func (d *Death) byOthers() bool {
 	if !ok || !ws.Signaled() {
 		return false
 	}
-	switch ws.Signal() {
-	case syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP:
-		return true
-	}
-	return false
+	sig := ws.Signal()
+	return sig == syscall.SIGKILL || sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGHUP
 }
 
 // Function is a function as one pool knows it.
@@ -95,11 +92,10 @@ type Bound struct {
 
 // Job is work that was submitted to an engine.
 type Job struct {
-	Func      *Function
-	Bound     *Bound
-	Timeout   time.Duration
-	Retries   int
-	Unordered bool // arguments hold maps, see ledger.Watch
+	Func    *Function
+	Bound   *Bound
+	Timeout time.Duration
+	Retries int
 
 	work  Work
 	ctx   context.Context

@@ -302,6 +302,11 @@ func (r *rogue) chunk(h link.Header, payload []byte) {
 			os.Exit(95)
 		}
 		switch r.mode {
+		case "dies in the last of a chunk":
+			if i == h.Count-2 {
+				_ = r.out.Flush()
+				os.Exit(3)
+			}
 		case "dies with a result in the journal":
 			os.Exit(3)
 		case "dies after the first":

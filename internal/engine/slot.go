@@ -85,8 +85,7 @@ func (s *slot) pause(attempt int) bool {
 // killed by somebody has said nothing; that, and a system that is short of descriptors or processes, is given a minute.
 func (s *slot) again(attempt int, err error) bool {
 	attempts := systemAttempts
-	var start *StartError
-	if errors.As(err, &start) {
+	if start, ok := errors.AsType[*StartError](err); ok {
 		if start.Failure.Cause != Crashed {
 			return false
 		}

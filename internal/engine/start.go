@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,7 +83,7 @@ func (s *slot) start() (*conn, error) {
 		lines[ledger.Config][ledger.Decode].Add(1, n, n, time.Duration(m.Decode))
 		return w, nil
 	}
-	if d := s.discard(w); err == errEnded {
+	if d := s.discard(w); errors.Is(err, errEnded) {
 		s.e.mu.Lock()
 		killed := s.e.killed
 		s.e.mu.Unlock()

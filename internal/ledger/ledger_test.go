@@ -61,7 +61,7 @@ func TestSnapshot(t *testing.T) {
 	if !slices.Equal(s.Functions, []FunctionSum{f, g}) {
 		t.Errorf("functions\n%+v, want\n%+v", s.Functions, []FunctionSum{f, g})
 	}
-	if parent.Lines("f") != parent.Lines("f") {
+	if lines := parent.Lines("f"); parent.Lines("f") != lines {
 		t.Error("the lines of a function are others each time")
 	}
 }
@@ -164,14 +164,17 @@ func TestRepeats(t *testing.T) {
 		want []Repeat
 	}{
 		{"once", []sent{{"f", Argument, large(1, 1), 1}}, nil},
-		{"three times", []sent{{"f", Argument, large(1, 1), 3}}, []Repeat{{"f", Argument, RepeatSize + 1, 3}}},
+		{"three times", []sent{{"f", Argument, large(1, 1), 3}}, []Repeat{{"f", Argument, "", RepeatSize + 1, 3}}},
 		{"different content", []sent{{"f", Argument, large(1, 1), 1}, {"f", Argument, large(2, 1), 1}}, nil},
 		{"different length", []sent{{"f", Argument, large(1, 1), 1}, {"f", Argument, large(1, 2), 1}}, nil},
 		{"different function", []sent{{"f", Argument, large(1, 1), 1}, {"g", Argument, large(1, 1), 1}}, nil},
 		{"different class", []sent{{"f", Argument, large(1, 1), 1}, {"f", Bound, large(1, 1), 1}}, nil},
 		{"small", []sent{{"f", Argument, large(1, -1), 9}}, nil},
-		{"the dearest first", []sent{{"a", Argument, large(1, 1), 2}, {"b", Bound, large(1, RepeatSize), 2}, {"c", Argument, large(1, 1), 3}},
-			[]Repeat{{"b", Bound, 2 * RepeatSize, 2}, {"c", Argument, RepeatSize + 1, 3}, {"a", Argument, RepeatSize + 1, 2}}},
+		{
+			"the dearest first",
+			[]sent{{"a", Argument, large(1, 1), 2}, {"b", Bound, large(1, RepeatSize), 2}, {"c", Argument, large(1, 1), 3}},
+			[]Repeat{{"b", Bound, "", 2 * RepeatSize, 2}, {"c", Argument, "", RepeatSize + 1, 3}, {"a", Argument, "", RepeatSize + 1, 2}},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -19,13 +19,15 @@ const (
 type Repeat struct {
 	Function string
 	Class    Class
-	Bytes    int64 // of one sending
-	Count    int64 // of sendings
+	Path     string // to the part that repeats, empty for the whole value
+	Bytes    int64  // of one sending
+	Count    int64  // of sendings
 }
 
 type repeatKey struct {
 	function string
 	class    Class
+	path     string
 	hash     uint64
 	size     int
 }
@@ -44,18 +46,28 @@ func (r *repeats) init() {
 }
 
 // Watch looks at one encoded value that is about to be sent. Values that hold maps, whose entries are encoded in a
-// different order each time, are unordered: of them, two are taken for equal when each byte occurs as often.
-func (l *Ledger) Watch(function string, class Class, value []byte, unordered bool) {
+// different order each time, are unordered: of them, two are taken for equal when each byte occurs as often. It returns
+// true for a value that has been seen before.
+func (l *Ledger) Watch(function string, class Class, value []byte, unordered bool) (again bool) {
 	if len(value) <= RepeatSize {
-		return
+		return false
 	}
-	r := &l.repeats
-	key := repeatKey{function, class, 0, len(value)}
+	return l.Sent(function, class, "", len(value), l.Sum(value, unordered)) > 1
+}
+
+// Sum returns a sum by which to know a value again.
+func (l *Ledger) Sum(value []byte, unordered bool) uint64 {
 	if unordered {
-		key.hash = maphash.Comparable(r.seed, histogram(value))
-	} else {
-		key.hash = maphash.Bytes(r.seed, value)
+		return maphash.Comparable(l.repeats.seed, histogram(value))
 	}
+	return maphash.Bytes(l.repeats.seed, value)
+}
+
+// Sent counts one sending of a large value, or of a part of one, that is known by its sum. It returns how often that has
+// been sent.
+func (l *Ledger) Sent(function string, class Class, path string, size int, sum uint64) int64 {
+	r := &l.repeats
+	key := repeatKey{function, class, path, sum, size}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if _, known := r.seen[key]; !known {
@@ -69,10 +81,11 @@ func (l *Ledger) Watch(function string, class Class, value []byte, unordered boo
 			r.at = (r.at + 1) % watched
 		}
 		if len(r.seen) >= 2*watched {
-			return
+			return 0
 		}
 	}
 	r.seen[key]++
+	return r.seen[key]
 }
 
 func (r *repeats) list() []Repeat {
@@ -81,7 +94,7 @@ func (r *repeats) list() []Repeat {
 	var list []Repeat
 	for k, n := range r.seen {
 		if n > 1 {
-			list = append(list, Repeat{k.function, k.class, int64(k.size), n})
+			list = append(list, Repeat{k.function, k.class, k.path, int64(k.size), n})
 		}
 	}
 	slices.SortFunc(list, func(a, b Repeat) int {

@@ -74,7 +74,7 @@ func body(mode string, n uint64) []byte {
 func TestKill(t *testing.T) {
 	t.Parallel()
 	kills := 100
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		kills = 20
 	}
 	for _, mode := range []string{"words", "odd", "mixed"} {

@@ -52,12 +52,12 @@ func Start(s Spec) (_ *Process, err error) {
 			err = fmt.Errorf("starting a worker process: %w", err)
 		}
 	}()
-	var opened []*os.File
-	closeOpened := func() {
+	var opened []*os.File // to be closed in this process
+	defer func() {
 		for _, f := range opened {
 			f.Close()
 		}
-	}
+	}()
 	if err := syscall.SetNonblock(s.Crash, true); err != nil {
 		syscall.Close(s.Crash)
 		return nil, err
@@ -69,7 +69,6 @@ func Start(s Spec) (_ *Process, err error) {
 		return nil, err
 	}
 	opened = append(opened, null)
-	defer func() { closeOpened() }()
 
 	p := &Process{ended: make(chan struct{}), gone: make(chan struct{})}
 	copies := []copying{{from: crash, tail: &p.crash}}
@@ -117,14 +116,17 @@ func Start(s Spec) (_ *Process, err error) {
 // its finalizer.
 func startProcess(s Spec, std []*os.File) (*os.Process, error) {
 	files := append([]*os.File(nil), std...)
+	defer func() {
+		for _, f := range files[len(std):] {
+			f.Close()
+		}
+	}()
 	for _, fd := range s.Files {
 		dup, err := dupCloseOnExec(fd)
 		if err != nil {
 			return nil, err
 		}
-		f := os.NewFile(uintptr(dup), "inherited")
-		defer f.Close()
-		files = append(files, f)
+		files = append(files, os.NewFile(uintptr(dup), "inherited"))
 	}
 	return os.StartProcess(s.Path, s.Args, &os.ProcAttr{
 		Env:   s.Env,

@@ -54,7 +54,7 @@ func child(mode string) {
 		fmt.Fprintln(os.Stderr, "fatal error: the reason")
 		line := strings.Repeat("x", 99) + "\n"
 		for range n / len(line) {
-			os.Stderr.WriteString(line)
+			fmt.Fprint(os.Stderr, line)
 		}
 		fmt.Fprintln(os.Stderr, "the end")
 	case "family": // a child of its own, in its group
@@ -376,7 +376,7 @@ func TestChildHasNoOtherDescriptors(t *testing.T) {
 	var out buffer
 	p := startTo(t, "descriptors", &out, io.Discard)
 	p.Autopsy()
-	for _, s := range strings.Split(strings.TrimSpace(out.String()), "\n") {
+	for s := range strings.SplitSeq(strings.TrimSpace(out.String()), "\n") {
 		number, to, _ := strings.Cut(s, " ")
 		fd, err := strconv.Atoi(number)
 		if err != nil {

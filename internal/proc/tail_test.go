@@ -17,7 +17,7 @@ func TestTailKeepsTheFatalLine(t *testing.T) {
 		for _, piece := range []int{1 << 30, 4096} {
 			var tl tail
 			stream := filler[:offset] + line + filler[:cut+tailSize-offset-len(line)]
-			for len(stream) > 0 {
+			for stream != "" {
 				n := min(piece, len(stream))
 				tl.add([]byte(stream[:n]))
 				stream = stream[n:]

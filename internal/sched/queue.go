@@ -188,7 +188,7 @@ func (q *Queue) share(j *Job, workers int) int {
 	if j.Chunk > 0 {
 		return j.Chunk
 	}
-	rest := (q.waiting)/(4*max(1, workers)) + 1
+	rest := q.waiting/(4*max(1, workers)) + 1
 	task := j.Cost.Task()
 	if task == 0 {
 		return min(probe, rest)

@@ -248,11 +248,10 @@ func (c *Chunk) spent() link.Spent {
 		c.started = now
 	}
 	c.dec, c.enc = c.decoded.Sub(c.started), now.Sub(c.ran)
-	n := time.Duration(c.since + 1)
-	all := now.Sub(c.mark)
+	n, all := int64(c.since+1), int64(now.Sub(c.mark))
 	c.mark, c.since = now, 0
-	dec, enc := n*c.dec, n*c.enc
-	return link.Spent{Run: int64(max(0, all-dec-enc)), Decode: int64(dec), Encode: int64(enc)}
+	dec, enc := n*int64(c.dec), n*int64(c.enc)
+	return link.Spent{Run: max(0, all-dec-enc), Decode: dec, Encode: enc}
 }
 
 // describe is fmt.Sprint for values whose methods may panic.

@@ -316,7 +316,7 @@ func (p *process) bind(h link.Header, payload []byte) binding {
 
 func unknown(_ any, c *Chunk) {
 	for c.Next() {
-		c.Fail(link.BadArg, fmt.Errorf("function is not registered in the worker: register it in a package variable, before brine.Main"))
+		c.Fail(link.BadArg, errors.New("function is not registered in the worker: register it in a package variable, before brine.Main"))
 	}
 }
 
