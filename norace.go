@@ -2,6 +2,6 @@
 
 package brine
 
-const raceEnabled = false
+const raceMemory = 0
 
 var raceEnv []string

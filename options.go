@@ -1,7 +1,6 @@
 package brine
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -74,8 +73,8 @@ func (o *Options) filled() (Options, error) {
 	if f.MaxMemory > 0 && f.MaxMemory < minMemory {
 		return f, fmt.Errorf("brine: Options.MaxMemory is %d bytes: a worker needs at least %d (16 MiB)", f.MaxMemory, minMemory)
 	}
-	if f.MaxMemory > 0 && raceEnabled {
-		return f, errors.New("brine: Options.MaxMemory: a program that is built with the race detector can't be started under a cap, for the detector reserves terabytes")
+	if f.MaxMemory > 0 && f.MaxMemory < raceMemory {
+		return f, fmt.Errorf("brine: Options.MaxMemory is %d bytes: under the race detector a worker needs at least %d (1 GiB)", f.MaxMemory, raceMemory)
 	}
 	if f.Workers == 0 {
 		f.Workers = runtime.GOMAXPROCS(0)

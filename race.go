@@ -2,7 +2,8 @@
 
 package brine
 
-const raceEnabled = true
+// raceMemory is what a worker needs under the race detector.
+const raceMemory = 1 << 30
 
 // raceEnv keeps workers of a program under the race detector from waiting a second at their exit.
 var raceEnv = []string{"GORACE=atexit_sleep_ms=0"}

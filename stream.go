@@ -107,7 +107,7 @@ func startStream[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, 
 	if seq == nil {
 		return fail(errors.New("brine: nil sequence"))
 	}
-	j, pl, err := job(s.ctx, p, f, s)
+	j, pl, err := job(s.ctx, p, f, s) //nolint:contextcheck // made of ctx above
 	if err != nil {
 		return fail(err)
 	}
@@ -117,11 +117,11 @@ func startStream[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, 
 	} else {
 		s.open = make(map[int]*element[In, Out])
 	}
-	if err := p.e.Submit(j, 0, true); err != nil { //nolint:contextcheck // the job has the context
+	if err := p.e.Submit(j, 0, true); err != nil {
 		return fail(err)
 	}
 	s.job = j
-	s.unwatch = context.AfterFunc(s.ctx, func() {
+	s.unwatch = context.AfterFunc(s.ctx, func() { //nolint:contextcheck // made of ctx above
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.stopped {
@@ -130,7 +130,7 @@ func startStream[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, 
 		s.room.Signal()
 		s.ready.Signal()
 	})
-	go s.feed(seq) //nolint:contextcheck // s has the context
+	go s.feed(seq)
 	return s
 }
 

@@ -90,16 +90,16 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e.cfg.Stdout, e.cfg.Stderr = shared(cfg.Stdout, cfg.Stderr)
 	e.parent.Lines(cfg.Kind)[ledger.Config][ledger.Encode].Add(1, int64(len(cfg.Config)), int64(len(cfg.Config)), cfg.Encode)
 
-	stop := context.AfterFunc(ctx, e.Kill)
 	results := make(chan error, cfg.Workers)
 	for i := range cfg.Workers {
 		s := &slot{e: e, id: i, wake: make(chan struct{}, 1)}
 		e.slots = append(e.slots, s)
 	}
+	e.running.Add(len(e.slots))
 	for _, s := range e.slots {
-		e.running.Add(1)
 		go s.run(results)
 	}
+	stop := context.AfterFunc(ctx, e.Kill)
 	var first error
 	for range cfg.Workers {
 		if err := <-results; err != nil && first == nil {
