@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/proc"
 )
 
@@ -26,10 +27,17 @@ const patience = 20 * time.Second
 
 func config(mode string, workers int) Config {
 	return Config{
-		Workers: workers, Grace: 100 * time.Millisecond, Stdout: io.Discard, Stderr: io.Discard, Logger: slog.New(slog.DiscardHandler),
+		Workers: workers, Grace: 5 * time.Second, Stdout: io.Discard, Stderr: io.Discard, Logger: slog.New(slog.DiscardHandler),
 		Path: "/proc/self/exe", Args: []string{"brine: worker of a test"}, Env: append(os.Environ(), childMode+"="+mode),
 		Build: testBuild, Kind: "kind", Config: []byte("config"),
 	}
+}
+
+// hurried is a configuration for workers that have to be ended: they get little time to do it by themselves.
+func hurried(mode string, workers int) Config {
+	cfg := config(mode, workers)
+	cfg.Grace = 100 * time.Millisecond
+	return cfg
 }
 
 func open(t testing.TB, cfg Config) *Engine {
@@ -333,7 +341,7 @@ func TestClosed(t *testing.T) {
 // TestKillWithWork kills the pool while tasks run, wait to be run, and wait for more.
 func TestKillWithWork(t *testing.T) {
 	t.Parallel()
-	e := open(t, config("hangs", 2))
+	e := open(t, hurried("hangs", 2))
 	w, j := submit(t, e, 1000, nil)
 	streaming := &work{}
 	stream := NewJob(context.Background(), e.Function("f"), streaming, 0)
@@ -371,7 +379,7 @@ func TestCancel(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "once")
-			e := open(t, config(file+":"+mode, 1))
+			e := open(t, hurried(file+":"+mode, 1))
 			ctx, cancel := context.WithCancel(context.Background())
 			w := &work{}
 			j := NewJob(ctx, e.Function("f"), w, 0)
@@ -404,7 +412,7 @@ func TestTimeout(t *testing.T) {
 		for _, retries := range []int{0, 2} {
 			t.Run(fmt.Sprintf("%s, %d retries", mode, retries), func(t *testing.T) {
 				t.Parallel()
-				e := open(t, config(mode, 1))
+				e := open(t, hurried(mode, 1))
 				w, j := submit(t, e, 1, func(j *Job) { j.Timeout, j.Retries = 20*time.Millisecond, retries })
 				select {
 				case <-j.Done():
@@ -554,7 +562,7 @@ func TestRogueForEver(t *testing.T) {
 	for _, r := range rogues {
 		t.Run(r.mode, func(t *testing.T) {
 			t.Parallel()
-			e := open(t, config(r.mode, 2))
+			e := open(t, hurried(r.mode, 2))
 			const n = 3
 			w, j := submit(t, e, n, func(j *Job) { j.Retries = 1 })
 			w.await(t, j, n)
@@ -582,7 +590,7 @@ func TestRogueForEver(t *testing.T) {
 // TestTooManyItems has frames hold more than they say. What they say stands, and the worker ends.
 func TestTooManyItems(t *testing.T) {
 	t.Parallel()
-	e := open(t, config("more items than it says", 1))
+	e := open(t, hurried("more items than it says", 1))
 	const n = 5
 	w, j := submit(t, e, n, nil)
 	w.await(t, j, n)
@@ -600,7 +608,7 @@ func TestTooManyItems(t *testing.T) {
 func TestNoise(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "once")
-	e := open(t, config(file+":noise", 1))
+	e := open(t, hurried(file+":noise", 1))
 	w, j := submit(t, e, 5, func(j *Job) { j.Timeout = 20 * time.Millisecond })
 	select {
 	case <-j.Done():
@@ -710,7 +718,7 @@ func TestRogueQuit(t *testing.T) {
 	for _, mode := range []string{"ignores quit", "long goodbye"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			e := open(t, config(mode, 2))
+			e := open(t, hurried(mode, 2))
 			w, j := submit(t, e, 3, nil)
 			w.await(t, j, 3)
 			start := time.Now()
@@ -725,11 +733,39 @@ func TestRogueQuit(t *testing.T) {
 	}
 }
 
+// TestByeAfterAKick has the parent be so late that the worker's death is pointed out to it, before it has read the
+// worker's last frames.
+func TestByeAfterAKick(t *testing.T) {
+	t.Parallel()
+	e := open(t, config("good", 1))
+	l, child, err := link.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		link.CloseAll([]int{child[0], child[2], child[3], child[4], l.CrashFD()})
+		l.Close()
+	}()
+	b, err := link.AppendFrame(nil, link.Header{Type: link.Bye}, (&link.ReadyMessage{}).Append(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := syscall.Write(child[1], b); err != nil {
+		t.Fatal(err)
+	}
+	link.CloseAll(child[1:2])
+	l.Kick()
+	w := &conn{e: e, link: l, proc: e.slots[0].w.proc}
+	if err := w.bye(); err != nil {
+		t.Errorf("its state was closed, but: %v", err)
+	}
+}
+
 // TestCrashLoop has workers die as soon as they are ready, with nothing to do: they are not started again as fast as
 // the machine can.
 func TestCrashLoop(t *testing.T) {
 	t.Parallel()
-	e := open(t, config("dies when ready", 1))
+	e := open(t, hurried("dies when ready", 1))
 	deadline := time.After(500 * time.Millisecond)
 	<-deadline // a rate needs time to be one
 	if n := e.Counts().Started; n > 20 {

@@ -1,3 +1,5 @@
+//go:build linux
+
 package link
 
 import (
@@ -595,6 +597,57 @@ func TestExchangeWithTheDead(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "received", got, want)
+}
+
+// TestKick has the parent be told of the worker's death while much is unread, and while another holds the pipe. All of
+// it comes, nothing else does, and then the end.
+func TestKick(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 1, 10_000} {
+		for _, held := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d results, held %v", n, held), func(t *testing.T) {
+				t.Parallel()
+				l := setup(t)
+				var want []result
+				for i := range n {
+					want = append(want, result{1, uint32(i), OK, "12345678"})
+					l.publish(t, want[i], false)
+				}
+				_ = l.o.Flush()
+				wrote := l.o.base
+				if !held {
+					l.die()
+				}
+				l.p.Kick()
+				l.p.Kick()
+				var frames []frame
+				for ended := false; !ended; {
+					err := l.p.Exchange()
+					if ended = errors.Is(err, io.EOF); err != nil && !ended {
+						t.Fatal(err)
+					}
+					for {
+						h, payload, ok := l.p.Next()
+						if !ok {
+							break
+						}
+						frames = append(frames, frame{h, bytes.Clone(payload)})
+					}
+				}
+				got, _, err := parse(frames)
+				if err != nil {
+					t.Fatal(err)
+				}
+				same(t, "received", got, want)
+				if r := l.p.Received(); r != wrote || l.p.w != l.p.r {
+					t.Errorf("received %d bytes, %d were written; %d are left over", r, wrote, l.p.w-l.p.r)
+				}
+				if err := l.p.Exchange(); !errors.Is(err, io.EOF) {
+					t.Errorf("after the end: %v", err)
+				}
+			})
+		}
+	}
 }
 
 func TestControl(t *testing.T) {
