@@ -269,7 +269,7 @@ func (w *conn) bye() error {
 	w.link.SetBuffer(b)
 	_ = w.link.Flush()
 	var answer *link.ReadyMessage
-	for {
+	for ended := false; ; {
 		for {
 			h, payload, ok := w.link.Next()
 			if !ok {
@@ -283,9 +283,10 @@ func (w *conn) bye() error {
 				answer.Body = append([]byte(nil), answer.Body...)
 			}
 		}
-		if err := w.link.Exchange(); err != nil {
+		if ended {
 			break
 		}
+		ended = w.link.Exchange() != nil // at the end of the stream there may be more than there was before
 	}
 	if answer == nil {
 		return fmt.Errorf("brine: worker %d was ended before it had closed its state", w.proc.Pid())

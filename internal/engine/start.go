@@ -170,7 +170,7 @@ func environment(env []string, depth int) []string {
 // greet reads until the worker says how opening its state went.
 func (w *conn) greet() (*link.ReadyMessage, error) {
 	hello := false
-	for {
+	for ended := false; ; {
 		for {
 			h, payload, ok := w.link.Next()
 			if !ok {
@@ -193,9 +193,10 @@ func (w *conn) greet() (*link.ReadyMessage, error) {
 				return nil, violation("unexpected frame at the start: %v", h.Type)
 			}
 		}
-		if err := w.link.Exchange(); err != nil {
+		if ended {
 			return nil, errEnded
 		}
+		ended = w.link.Exchange() != nil // at the end of the stream there may be more than there was before
 	}
 }
 
