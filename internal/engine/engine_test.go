@@ -28,7 +28,7 @@ const patience = 20 * time.Second
 func config(mode string, workers int) Config {
 	return Config{
 		Workers: workers, Grace: 5 * time.Second, Stdout: io.Discard, Stderr: io.Discard, Logger: slog.New(slog.DiscardHandler),
-		Path: "/proc/self/exe", Args: []string{"brine: worker of a test"}, Env: append(os.Environ(), childMode+"="+mode),
+		Path: "/proc/self/exe", Args: []string{"brine: worker of a test"}, Env: append(os.Environ(), childMode+"="+mode, quick),
 		Build: testBuild, Kind: "kind", Config: []byte("config"),
 	}
 }
@@ -563,7 +563,7 @@ func TestRogueForEver(t *testing.T) {
 		t.Run(r.mode, func(t *testing.T) {
 			t.Parallel()
 			e := open(t, hurried(r.mode, 2))
-			const n = 3
+			const n = 1
 			w, j := submit(t, e, n, func(j *Job) { j.Retries = 1 })
 			w.await(t, j, n)
 			for i, f := range w.failures {

@@ -18,6 +18,9 @@ import (
 // "good", "MODE", or "FILE:MODE" for one that is good when FILE exists already.
 const childMode = "BRINE_ENGINE_TEST"
 
+// quick has a child that is built with the race detector not wait a second before it exits.
+const quick = "GORACE=atexit_sleep_ms=0"
+
 const testBuild = "the build of this test"
 
 // rogue is a worker that keeps to the protocol but for what its mode says. It answers each task with its argument.

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -118,8 +119,8 @@ func TestEndedWorkersAreMerged(t *testing.T) {
 // TestSnapshotsWhileWorkersEnd: what workers have done is counted once, also while their lines are being merged.
 func TestSnapshotsWhileWorkersEnd(t *testing.T) {
 	t.Parallel()
-	const workers = 5000
-	l, _ := New(1)
+	const workers = 2000
+	l, parent := New(1)
 	var list []*Process
 	for i := range workers {
 		p := l.Open("worker", i)
@@ -127,12 +128,30 @@ func TestSnapshotsWhileWorkersEnd(t *testing.T) {
 		list = append(list, p)
 	}
 	done := make(chan struct{})
-	go func() {
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		defer close(done)
-		for _, p := range list {
+		for i, p := range list {
 			p.End()
+			if i%20 == 0 {
+				runtime.Gosched()
+			}
 		}
-	}()
+	})
+	wg.Go(func() { // holds snapshots up at their first line
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				parent.mu.Lock()
+				for range 50 {
+					runtime.Gosched()
+				}
+				parent.mu.Unlock()
+			}
+		}
+	})
 	for over := false; !over; {
 		select {
 		case <-done:
@@ -144,9 +163,11 @@ func TestSnapshotsWhileWorkersEnd(t *testing.T) {
 			tasks += p.Tasks
 		}
 		if tasks != workers {
-			t.Fatalf("the snapshot has %d tasks, want %d", tasks, workers)
+			t.Errorf("the snapshot has %d tasks, want %d", tasks, workers)
+			break
 		}
 	}
+	wg.Wait()
 }
 
 func TestRepeats(t *testing.T) {

@@ -25,6 +25,9 @@ import (
 // childMode is the environment variable that makes this program the child of a test, and says what it does.
 const childMode = "BRINE_PROC_TEST"
 
+// quick has a child that is built with the race detector not wait a second before it exits.
+const quick = "GORACE=atexit_sleep_ms=0"
+
 const crashFD = 3
 
 func child(mode string) {
@@ -125,7 +128,7 @@ func startTo(t *testing.T, mode string, stdout, stderr io.Writer, files ...int) 
 		t.Fatal(err)
 	}
 	p, err := Start(Spec{
-		Path: "/proc/self/exe", Args: []string{"brine: test of " + mode}, Env: append(os.Environ(), childMode+"="+mode),
+		Path: "/proc/self/exe", Args: []string{"brine: test of " + mode}, Env: append(os.Environ(), childMode+"="+mode, quick),
 		Stdout: stdout, Stderr: stderr, Files: append([]int{crash[1]}, files...), Crash: crash[0],
 	})
 	unix.Close(crash[1])

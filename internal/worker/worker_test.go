@@ -23,6 +23,9 @@ import (
 // childMode is the environment variable that makes this program a worker.
 const childMode = "BRINE_WORKER_TEST"
 
+// quick has a child that is built with the race detector not wait a second before it exits.
+const quick = "GORACE=atexit_sleep_ms=0"
+
 const testBuild = "the build of this test"
 
 func child(string) { Main(registry{}, testBuild) }
@@ -147,7 +150,7 @@ func start(t *testing.T) *peer {
 		t.Fatal(err)
 	}
 	p, err := proc.Start(proc.Spec{
-		Path: "/proc/self/exe", Args: []string{"brine: worker of a test"}, Env: append(os.Environ(), childMode+"=worker"),
+		Path: "/proc/self/exe", Args: []string{"brine: worker of a test"}, Env: append(os.Environ(), childMode+"=worker", quick),
 		Stdout: io.Discard, Stderr: io.Discard, Files: files, Crash: l.CrashFD(),
 	})
 	link.CloseAll(files)
@@ -329,7 +332,7 @@ func TestByHand(t *testing.T) {
 			}
 			given := c.files()
 			p, err := os.StartProcess("/proc/self/exe", []string{"program"}, &os.ProcAttr{
-				Env: append(os.Environ(), childMode+"=worker"), Files: append([]*os.File{null, null, w}, given...),
+				Env: append(os.Environ(), childMode+"=worker", quick), Files: append([]*os.File{null, null, w}, given...),
 			})
 			for _, f := range append(given, null, w) {
 				f.Close()
