@@ -448,6 +448,22 @@ func TestOutboxBroken(t *testing.T) {
 	}
 }
 
+// TestOutboxBrokenAndFull has the pipe break when the journal is full: there is no room for more, and never will be.
+func TestOutboxBrokenAndFull(t *testing.T) {
+	t.Parallel()
+	l := setup(t)
+	CloseAll([]int{l.p.resFD})
+	l.p.resFD = -1
+	for i := uint32(0); l.o.end+2000 < len(l.o.area); i++ {
+		l.publish(t, result{1, i, OK, string(make([]byte, 1000))}, false)
+	}
+	for i := range uint32(3) {
+		if err := l.o.Result(2, i, OK, make([]byte, 3000), Spent{}, false); !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("result: %v", err)
+		}
+	}
+}
+
 // addresses returns n bytes that are never to be touched, for they are not there.
 func addresses(t *testing.T, n int) []byte {
 	t.Helper()
