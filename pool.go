@@ -35,7 +35,8 @@ type pool struct {
 
 // Open starts a pool of workers of a kind, gives each the configuration and waits until their states are open. The
 // first initializer that returns an error or panics, and the first worker that dies before it is ready, is Open's
-// error; then nothing is left running. ctx bounds the start alone. A nil opts means the defaults.
+// error; then nothing is left running. ctx bounds the start alone, and without a deadline Open waits for an
+// initializer as long as it takes. A nil opts means the defaults.
 //
 // Open fails when Main has not been called, when a type that the kind's functions need cannot be sent (the error names
 // the path to the field), and when pools are nested more than three deep.

@@ -93,6 +93,10 @@ func (s *slot) again(attempt int, err error) bool {
 			attempts = systemAttempts
 		}
 	}
+	var bad *protocolError
+	if errors.Is(err, errOtherBuild) || errors.As(err, &bad) {
+		return false
+	}
 	if s.ended() || attempt+1 >= attempts {
 		return false
 	}

@@ -20,6 +20,8 @@ const (
 	Depth  = "BRINE_DEPTH"
 )
 
+var errOtherBuild = errors.New("the worker is another build")
+
 // StartError says that a worker's state could not be opened.
 type StartError struct {
 	Kind    string
@@ -206,10 +208,10 @@ func (w *conn) checkHello(payload []byte) error {
 		return violation("%w", err)
 	}
 	if m.Version != link.Version {
-		return fmt.Errorf("brine: the worker speaks protocol %d, this program %d: both must be the same build", m.Version, link.Version)
+		return fmt.Errorf("brine: %w: it speaks protocol %d, this program %d", errOtherBuild, m.Version, link.Version)
 	}
 	if m.Build != w.e.cfg.Build {
-		return fmt.Errorf("brine: the worker is another build (%s) than this program (%s): was the binary replaced? start the program again", m.Build, w.e.cfg.Build)
+		return fmt.Errorf("brine: %w (%s) than this program (%s): was the binary replaced? start the program again", errOtherBuild, m.Build, w.e.cfg.Build)
 	}
 	return nil
 }

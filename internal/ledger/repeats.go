@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// RepeatSize is the size in bytes from which a value is watched for being sent again with equal content.
+	// RepeatSize is the size in bytes above which a value is watched for being sent again with equal content.
 	RepeatSize = 1 << 20
 	// watched is how many different values are remembered; a program that sends more than that large different values
 	// in turn repeats nothing worth pointing out.

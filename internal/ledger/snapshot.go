@@ -30,19 +30,16 @@ type FunctionSum struct {
 
 // Snapshot adds up.
 func (l *Ledger) Snapshot() Snapshot {
-	l.mu.Lock()
+	l.mu.Lock() // for all of it: a worker that ends meanwhile must not be counted twice
+	defer l.mu.Unlock()
 	processes := slices.Clone(l.processes)
 	if l.earlier != nil {
 		processes = slices.Insert(processes, 1, l.earlier)
 	}
-	l.mu.Unlock()
 	var s Snapshot
 	at := make(map[string]int)
 	for _, p := range processes {
-		sum := ProcessSum{Name: p.Name, PID: p.PID, Tasks: p.tasks.Load(), Run: time.Duration(p.run.Load())}
-		l.mu.Lock()
-		sum.Ended = p.ended
-		l.mu.Unlock()
+		sum := ProcessSum{Name: p.Name, PID: p.PID, Ended: p.ended, Tasks: p.tasks.Load(), Run: time.Duration(p.run.Load())}
 		p.mu.Lock()
 		for _, name := range p.order {
 			i, ok := at[name]

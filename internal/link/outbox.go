@@ -79,6 +79,9 @@ func (o *Outbox) End() {
 func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent Spent, more bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.broken != nil {
+		return o.broken
+	}
 	need := ItemSize + len(body)
 	if HeaderSize+StatsSize+need > len(o.area)-8 { // frames are aligned
 		return o.writeLarge(chunk, index, s, body, spent)
@@ -89,7 +92,9 @@ func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent
 		room += HeaderSize + StatsSize
 	}
 	if o.end+room > len(o.area)-8 {
-		o.flush()
+		if o.flush(); o.broken != nil {
+			return o.broken // and no room for it
+		}
 		fresh = true
 	}
 	if fresh {
@@ -195,7 +200,9 @@ func (o *Outbox) writeLarge(chunk uint64, index uint32, s Status, body []byte, s
 	if len(body)+ItemSize+StatsSize > MaxPayload {
 		return ErrTooLarge
 	}
-	o.flush()
+	if o.flush(); o.broken != nil {
+		return o.broken
+	}
 	var head [HeaderSize + StatsSize + ItemSize]byte
 	h := Header{Type: Results, Chunk: chunk, First: index, Count: 1, Length: uint32(StatsSize + ItemSize + len(body))}
 	h.Put(head[:])
