@@ -50,6 +50,9 @@ func (s *slot) bury(w *conn, why error) {
 	s.settleFlights(w, current, started, intended, killed, death)
 }
 
+// settleFlights decides on every task that a dead worker was sent and didn't answer: the one it was running is charged, the
+// others go back. A worker that answered nothing and began nothing tells nothing; after some of those in a row, the first
+// task is held to be the reason.
 func (s *slot) settleFlights(w *conn, current uint64, started int64, intended *cause, killed bool, death Death) {
 	e := s.e
 	charged := false
