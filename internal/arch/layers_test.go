@@ -36,6 +36,7 @@ var layers = []layer{
 	{"examples/...", []string{".", "examples/..."}},
 	{"cmd/...", []string{".", "cmd/...", "internal/..."}},
 	{"internal/arch", nil},
+	{"internal/leaktest", nil},
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brinepool/brine/internal/leaktest"
 )
 
 // childMode is the environment variable that makes this program the child of a test, and says what it does.
@@ -409,7 +411,7 @@ func mine(to string) bool {
 
 func TestStartFailureLeavesNothing(t *testing.T) {
 	// Not parallel: it counts this process's descriptors.
-	before := holdings()
+	before := leaktest.Holdings()
 	for _, c := range []struct {
 		name string
 		spec func(*Spec)
@@ -436,7 +438,7 @@ func TestStartFailureLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	if after := holdings(); fmt.Sprint(after) != fmt.Sprint(before) {
+	if after := leaktest.Holdings(); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("held %v before and %v after", before, after)
 	}
 }

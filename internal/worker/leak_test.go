@@ -3,14 +3,10 @@
 package worker
 
 import (
-	"flag"
-	"fmt"
-	"maps"
 	"os"
-	"runtime"
-	"strings"
 	"testing"
-	"time"
+
+	"github.com/brinepool/brine/internal/leaktest"
 )
 
 // TestMain runs the tests, and checks that they left no goroutine, process, descriptor or journal.
@@ -19,50 +15,5 @@ func TestMain(m *testing.M) {
 		child(mode) // doesn't return
 		os.Exit(97)
 	}
-	flag.Parse()
-	before := holdings()
-	code := m.Run()
-	if f := flag.Lookup("test.fuzz"); code == 0 && (f == nil || f.Value.String() == "") {
-		code = leaks(before)
-	}
-	os.Exit(code)
-}
-
-func leaks(before map[string]int) int {
-	for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(5 * time.Millisecond) { // what was ended takes its time
-		after := holdings()
-		if maps.Equal(before, after) {
-			return 0
-		}
-		if time.Now().After(deadline) {
-			buf := make([]byte, 1<<20)
-			fmt.Printf("LEAK: held %v before the tests and %v after them\n%s\n", before, after, buf[:runtime.Stack(buf, true)])
-			return 1
-		}
-	}
-}
-
-// holdings counts what this process holds.
-func holdings() map[string]int {
-	held := map[string]int{"goroutines": runtime.NumGoroutine()}
-	fds, _ := os.ReadDir("/proc/self/fd")
-	for _, fd := range fds {
-		to, err := os.Readlink("/proc/self/fd/" + fd.Name())
-		if err == nil && !strings.HasPrefix(to, "anon_inode:[event") && !strings.HasPrefix(to, "/proc/") {
-			kind, _, _ := strings.Cut(to, ":")
-			held["descriptor of "+kind]++
-		}
-	}
-	threads, _ := os.ReadDir("/proc/self/task")
-	for _, thread := range threads {
-		children, _ := os.ReadFile("/proc/self/task/" + thread.Name() + "/children")
-		if n := len(strings.Fields(string(children))); n > 0 {
-			held["children"] += n
-		}
-	}
-	mappings, _ := os.ReadFile("/proc/self/maps")
-	if n := strings.Count(string(mappings), "brine journal"); n > 0 {
-		held["journals"] = n
-	}
-	return held
+	leaktest.Main(m)
 }
