@@ -179,12 +179,14 @@ func TestCancelMap(t *testing.T) {
 	log := t.TempDir() + "/ran"
 	deeds := make([]deed, 1000)
 	for i := range deeds {
-		deeds[i] = deed{N: i}
+		deeds[i] = deed{N: i + 1}
 	}
 	deeds[500] = deed{How: "wait", Log: log}
+	// The worker that waits has at most one more task; the other one does all the rest.
+	const sure = 990
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		for marks(t, log) == 0 {
+		for marks(t, log) == 0 || pool.Stats().Done < sure {
 			time.Sleep(time.Millisecond)
 		}
 		cancel()
@@ -194,10 +196,18 @@ func TestCancelMap(t *testing.T) {
 		if err != context.Canceled || len(outs) != len(deeds) { //nolint:errorlint // ctx.Err() itself
 			t.Fatalf("%d results, %v", len(outs), err)
 		}
-		for i := range 490 {
-			if outs[i] != i {
-				t.Errorf("result %d, which was there before the cancellation, is %d", i, outs[i])
+		there := 0
+		for i, out := range outs {
+			switch out {
+			case i + 1:
+				there++
+			case 0:
+			default:
+				t.Errorf("result %d is %d", i, out)
 			}
+		}
+		if there < sure {
+			t.Errorf("%d results of those that were there before the cancellation, want at least %d", there, sure)
 		}
 	})
 }
