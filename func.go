@@ -9,8 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/engine"
 	"github.com/brinepool/brine/internal/link"
+	"github.com/brinepool/brine/internal/shm"
 	"github.com/brinepool/brine/internal/worker"
 )
 
@@ -61,6 +63,9 @@ func (s *signature[In, Out]) check() error {
 	}
 	if _, err := s.out.compiled(); err != nil {
 		return fmt.Errorf("brine: result of %s: %w", s.name, err)
+	}
+	if t := reflect.TypeFor[Out](); codec.HoldsShared(t) {
+		return fmt.Errorf("brine: result of %s: %v holds shared data, which a worker can't pass back: return what it holds", s.name, t)
 	}
 	return nil
 }
@@ -134,13 +139,13 @@ func MethodBoundNamed[C, S, A, In, Out any](name string, kind *Kind[C, S], f fun
 		panic(fmt.Sprintf("brine: MethodBound of %s on a nil Kind", name))
 	}
 	args := new(codings[A])
-	bind := func(codec string, b []byte) (any, error) {
+	bind := func(codec string, b []byte, shared *shm.Table) (any, error) {
 		c, err := args.named(codec)
 		if err != nil {
 			return nil, err
 		}
 		a := new(A)
-		return a, c.decode(b, a)
+		return a, c.decode(b, a, shared)
 	}
 	r := register(name, kind.name, f != nil, func(s S, ctx context.Context, a any, in In) (Out, error) { return f(s, ctx, *a.(*A), in) }, &boundEntry{bind, func() error {
 		if _, err := args.compiled(); err != nil {
@@ -152,14 +157,14 @@ func MethodBoundNamed[C, S, A, In, Out any](name string, kind *Kind[C, S], f fun
 }
 
 type boundEntry struct {
-	bind  func(codec string, b []byte) (any, error)
+	bind  func(codec string, b []byte, shared *shm.Table) (any, error)
 	check func() error
 }
 
 // binding is what Bind made: arguments that go to each worker once, under a number of their own.
 type binding struct {
 	id        uint64
-	encode    func(Codec) ([]byte, error)
+	encode    func(Codec, *shm.Refs) ([]byte, error)
 	unordered bool // see coding
 
 	mu      sync.Mutex
@@ -176,12 +181,12 @@ func Bind[S, A, In, Out any](f BoundFunc[S, A, In, Out], args A) Func[S, In, Out
 	}
 	return Func[S, In, Out]{sig: f.sig, bound: &binding{
 		id: bindings.Add(1),
-		encode: func(c Codec) ([]byte, error) {
+		encode: func(c Codec, refs *shm.Refs) ([]byte, error) {
 			coding, err := f.args.with(c)
 			if err != nil {
 				return nil, err
 			}
-			return coding.append(nil, &args)
+			return coding.append(nil, &args, refs)
 		},
 		unordered: mayHoldMap(reflect.TypeFor[A](), nil),
 	}}
@@ -221,7 +226,7 @@ func run[S, In, Out any](sig *signature[In, Out], f func(S, context.Context, any
 	}
 	t := task[S, In, Out]{f: f, state: st.v, c: c}
 	for c.Next() {
-		if err := in.decode(c.Arg(), &t.in); err != nil {
+		if err := in.decode(c.Arg(), &t.in, c.Shared()); err != nil {
 			if c.Ran(err) {
 				c.Fail(link.BadArg, err)
 			}
@@ -235,7 +240,11 @@ func run[S, In, Out any](sig *signature[In, Out], f func(S, context.Context, any
 			c.Fail(link.Failed, t.err)
 			continue
 		}
-		b, err := out.append(c.Scratch(), &t.out)
+		n := 0
+		if out.estimate != nil {
+			n = out.estimate(&t.out)
+		}
+		b, err := out.append(c.Room(n), &t.out, nil)
 		if err != nil {
 			c.Fail(link.BadResult, err)
 			continue

@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/brinepool/brine/internal/shm"
 	"github.com/brinepool/brine/internal/worker"
 )
 
@@ -39,14 +40,14 @@ func DefineNamed[C, S any](name string, open func(context.Context, C) (S, error)
 	k := &Kind[C, S]{name: name}
 	registerKind(&worker.Kind{
 		Name: name,
-		Open: func(ctx context.Context, codec string, config []byte) (any, time.Duration, error) {
+		Open: func(ctx context.Context, codec string, config []byte, shared *shm.Table) (any, time.Duration, error) {
 			coding, err := k.config.named(codec)
 			if err != nil {
 				return nil, 0, err
 			}
 			var c C
 			start := time.Now()
-			if err := coding.decode(config, &c); err != nil {
+			if err := coding.decode(config, &c, shared); err != nil {
 				return nil, 0, err
 			}
 			decode := time.Since(start)

@@ -31,6 +31,11 @@ type Options struct {
 	// InFlight bounds the elements that All and Unordered have pulled from their sequence and not yet yielded.
 	// Default: 1024 for each worker.
 	InFlight int
+	// ArenaMemory bounds the shared memory, in bytes, in which arguments and results of 16 KB and more travel. It is
+	// divided evenly among the workers and both directions, taken as it is needed, and given back when it has not been for a
+	// while. What doesn't fit travels through the pipes, which is slower. Default: an eighth of the machine's memory, or
+	// of what the program's control group may have. Where there are no arenas, as on macOS, it has no effect.
+	ArenaMemory int64
 	// Grace is how long a task that was told to stop, for its time is up or its context done, may take to return before
 	// its worker is ended. It also bounds how long the workers may take to close their states. Default: 1 s.
 	Grace time.Duration
@@ -63,6 +68,7 @@ func (o *Options) filled() (Options, error) {
 		{"Workers", int64(f.Workers), "one for each processor"},
 		{"MaxTasks", int64(f.MaxTasks), "no limit"},
 		{"MaxMemory", f.MaxMemory, "no cap"},
+		{"ArenaMemory", f.ArenaMemory, "an eighth of the machine's memory"},
 		{"InFlight", int64(f.InFlight), "1024 for each worker"},
 		{"Grace", int64(f.Grace), "one second"},
 	} {
@@ -84,6 +90,9 @@ func (o *Options) filled() (Options, error) {
 	}
 	if f.InFlight == 0 {
 		f.InFlight = inFlightPerTask * f.Workers
+	}
+	if f.ArenaMemory == 0 {
+		f.ArenaMemory = arenaMemory()
 	}
 	if f.Grace == 0 {
 		f.Grace = defaultGrace

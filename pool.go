@@ -12,6 +12,7 @@ import (
 
 	"github.com/brinepool/brine/internal/engine"
 	"github.com/brinepool/brine/internal/ledger"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // Pool is a set of worker processes of one kind, each with a state S of its own. Open makes one; its methods, and the
@@ -74,20 +75,24 @@ func Open[C, S any](ctx context.Context, kind *Kind[C, S], config C, opts *Optio
 		return nil, fmt.Errorf("brine: config of %s: %w", kind.name, err)
 	}
 	start := time.Now()
-	b, err := coding.append(nil, &config)
+	var refs shm.Refs
+	b, err := coding.append(nil, &config, &refs)
 	if err != nil {
+		refs.Cut(0)
 		return nil, fmt.Errorf("brine: config of %s can't be encoded: %w", kind.name, err)
 	}
 	encode := time.Since(start)
 	path, err := executable()
 	if err != nil {
+		refs.Cut(0)
 		return nil, fmt.Errorf("brine: finding the program to start: %w", err)
 	}
 	e, err := engine.Open(ctx, engine.Config{
 		Workers: o.Workers, MaxTasks: o.MaxTasks, MaxMemory: o.MaxMemory, Grace: o.Grace,
 		Stdout: o.Stdout, Stderr: o.Stderr, Logger: o.Logger,
 		Path: path, Args: []string{"brine: worker of " + kind.name}, Env: o.Env, Build: build(),
-		Kind: kind.name, Codec: codecName, Depth: depth(), Config: b, Encode: encode,
+		Kind: kind.name, Codec: codecName, Depth: depth(), Config: b, Encode: encode, Shared: refs.Take(),
+		Arena: o.ArenaMemory / int64(2*o.Workers),
 	})
 	if err != nil {
 		return nil, openError(err)
@@ -148,9 +153,12 @@ type plan[In, Out any] struct {
 	parts *parts
 }
 
+// estimate returns about how many bytes encode will append.
+func (pl *plan[In, Out]) estimate(in *In) int { return pl.in.estimate(in) }
+
 // encode appends the encoding of an argument that is about to be sent.
-func (pl *plan[In, Out]) encode(dst []byte, in *In) ([]byte, error) {
-	b, err := pl.in.append(dst, in)
+func (pl *plan[In, Out]) encode(dst []byte, in *In, refs *shm.Refs) ([]byte, error) {
+	b, err := pl.in.append(dst, in, refs)
 	if n := len(b) - len(dst); err == nil && n > ledger.RepeatSize {
 		if !pl.parts.ledger.Watch(pl.f.Name, ledger.Argument, b[len(dst):], pl.in.unordered) {
 			pl.parts.watch(reflect.ValueOf(in).Elem())
@@ -190,7 +198,9 @@ func (p *pool) encodeBound(f *engine.Function, b *binding) (*engine.Bound, error
 		return e, nil
 	}
 	start := time.Now()
-	bytes, err := b.encode(p.codec)
+	var refs shm.Refs
+	defer func() { refs.Cut(0) }() // the workers use what is shared from when it is sent
+	bytes, err := b.encode(p.codec, &refs)
 	if err != nil {
 		return nil, fmt.Errorf("brine: bound arguments of %s can't be encoded: %w", f.Name, err)
 	}
@@ -198,7 +208,7 @@ func (p *pool) encodeBound(f *engine.Function, b *binding) (*engine.Bound, error
 	if b.encoded == nil {
 		b.encoded = make(map[string]*engine.Bound)
 	}
-	b.encoded[name] = &engine.Bound{ID: b.id, Bytes: bytes}
+	b.encoded[name] = &engine.Bound{ID: b.id, Bytes: bytes, Shared: slices.Clone(refs.List())}
 	return b.encoded[name], nil
 }
 
@@ -220,5 +230,6 @@ func job[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], w 
 	}
 	j := engine.NewJob(ctx, pl.f, w, f.limits.Chunk)
 	j.Bound, j.Timeout, j.Retries = b, f.limits.Timeout, f.limits.Retries
+	j.Sized = pl.in.estimate != nil
 	return j, pl, nil
 }

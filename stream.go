@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/brinepool/brine/internal/engine"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // Result is what Unordered yields: one task, as it ended.
@@ -303,14 +304,17 @@ func (s *stream[In, Out]) stop() {
 	}
 }
 
-func (s *stream[In, Out]) Encode(dst []byte, i int) ([]byte, error) {
-	// The element stays where it is until the task has ended, and only this task's owner reads it.
-	return s.plan.encode(dst, &s.slot(i).In)
+// The element stays where it is until the task has ended, and only this task's owner reads it.
+
+func (s *stream[In, Out]) Estimate(i int) int { return s.plan.estimate(&s.slot(i).In) }
+
+func (s *stream[In, Out]) Encode(dst []byte, i int, refs *shm.Refs) ([]byte, error) {
+	return s.plan.encode(dst, &s.slot(i).In, refs)
 }
 
 func (s *stream[In, Out]) Decode(i int, b []byte) error {
 	e := s.slot(i)
-	if err := s.plan.out.decode(b, &e.Out); err != nil {
+	if err := s.plan.out.decode(b, &e.Out, nil); err != nil {
 		return err
 	}
 	s.end(i, e)

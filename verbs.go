@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/brinepool/brine/internal/engine"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // Call runs one task and waits for it. Its error, when the task fails, is a *TaskError.
@@ -35,10 +36,11 @@ type call[In, Out any] struct {
 	err  error
 }
 
-func (c *call[In, Out]) Encode(dst []byte, _ int) ([]byte, error) {
-	return c.plan.encode(dst, &c.in)
+func (c *call[In, Out]) Estimate(int) int { return c.plan.estimate(&c.in) }
+func (c *call[In, Out]) Encode(dst []byte, _ int, refs *shm.Refs) ([]byte, error) {
+	return c.plan.encode(dst, &c.in, refs)
 }
-func (c *call[In, Out]) Decode(_ int, b []byte) error { return c.plan.out.decode(b, &c.out) }
+func (c *call[In, Out]) Decode(_ int, b []byte) error { return c.plan.out.decode(b, &c.out, nil) }
 func (c *call[In, Out]) Flushed()                     {}
 func (c *call[In, Out]) Closing()                     {}
 
@@ -104,13 +106,16 @@ type mapping[In, Out any] struct {
 	cancelled bool
 }
 
-func (m *mapping[In, Out]) Encode(dst []byte, i int) ([]byte, error) {
-	return m.plan.encode(dst, &m.ins[i])
+func (m *mapping[In, Out]) Estimate(i int) int { return m.plan.estimate(&m.ins[i]) }
+func (m *mapping[In, Out]) Encode(dst []byte, i int, refs *shm.Refs) ([]byte, error) {
+	return m.plan.encode(dst, &m.ins[i], refs)
 }
 
-func (m *mapping[In, Out]) Decode(i int, b []byte) error { return m.plan.out.decode(b, &m.outs[i]) }
-func (m *mapping[In, Out]) Flushed()                     {}
-func (m *mapping[In, Out]) Closing()                     {}
+func (m *mapping[In, Out]) Decode(i int, b []byte) error {
+	return m.plan.out.decode(b, &m.outs[i], nil)
+}
+func (m *mapping[In, Out]) Flushed() {}
+func (m *mapping[In, Out]) Closing() {}
 
 func (m *mapping[In, Out]) Fail(i int, f *engine.Failure) {
 	var zero Out

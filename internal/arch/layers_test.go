@@ -21,16 +21,18 @@ type layer struct {
 // layers has all our packages: arrows point down only. Tests may import what they want, but for the command.
 var layers = []layer{
 	// The lowest know nothing of one another, so that each can be read alone.
-	{"internal/codec", nil},
+	{"internal/shm", nil},
+	{"internal/frozen", nil},
+	{"internal/codec", []string{"internal/shm"}},
 	{"internal/ledger", nil},
-	{"internal/link", nil},
+	{"internal/link", []string{"internal/shm"}},
 	{"internal/proc", nil},
 	{"internal/sched", nil},
 	// The parent's side and the worker's, which agree on what is in link and codec, and don't know each other.
-	{"internal/engine", []string{"internal/codec", "internal/ledger", "internal/link", "internal/proc", "internal/sched"}},
-	{"internal/worker", []string{"internal/codec", "internal/link"}},
+	{"internal/engine", []string{"internal/codec", "internal/ledger", "internal/link", "internal/proc", "internal/sched", "internal/shm"}},
+	{"internal/worker", []string{"internal/codec", "internal/link", "internal/shm"}},
 	// The public package puts types on top. What to run next is the engine's business: it does without sched.
-	{".", []string{"internal/codec", "internal/engine", "internal/ledger", "internal/link", "internal/proc", "internal/worker"}},
+	{".", []string{"internal/codec", "internal/engine", "internal/frozen", "internal/ledger", "internal/link", "internal/proc", "internal/shm", "internal/worker"}},
 	// Users of it. The benchmarks look inside, for the floors beneath each layer.
 	{"bench/...", []string{".", "bench/...", "internal/..."}},
 	{"examples/...", []string{".", "examples/..."}},

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"unsafe"
+
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // A Coder is a [Plan] with its type known to the compiler. Coders are made by
@@ -32,6 +34,22 @@ func (c Coder[T]) Append(dst []byte, v *T) ([]byte, error) {
 func (c Coder[T]) Decode(src []byte, v *T) error {
 	return c.plan.Decode(src, unsafe.Pointer(v))
 }
+
+// AppendShared is that of [Plan].
+func (c Coder[T]) AppendShared(dst []byte, v *T, refs *shm.Refs) ([]byte, error) {
+	return c.plan.AppendShared(dst, unsafe.Pointer(v), refs)
+}
+
+// DecodeShared is that of [Plan].
+func (c Coder[T]) DecodeShared(src []byte, v *T, table *shm.Table) error {
+	return c.plan.DecodeShared(src, unsafe.Pointer(v), table)
+}
+
+// Lend is that of [Plan].
+func (c Coder[T]) Lend(src []byte, v *T) error { return c.plan.Lend(src, unsafe.Pointer(v)) }
+
+// Estimate is that of [Plan].
+func (c Coder[T]) Estimate(v *T) int { return c.plan.Estimate(unsafe.Pointer(v)) }
 
 // AppendSlice appends the elements of vs to dst, one after the other and without
 // a length. It is an error if T has no fixed size. Types without pointers are

@@ -89,6 +89,9 @@ func (c *compiler) fill(n *node, path string) error {
 	if special(n) {
 		return nil
 	}
+	if isShared(n.typ) {
+		return refuseShared(path, n.typ)
+	}
 	m := marshalerOf(n.typ)
 	if m != nil && !embeds(n.typ, m) {
 		byMethods(n, m)
@@ -121,14 +124,15 @@ func (c *compiler) forget(mark int) {
 }
 
 // special takes the types that Brine itself has a way for, before methods and
-// kinds are looked at. A type whose content crosses beside the bytes, as shared
-// memory will, is to be recognised here, by an interface that it implements.
+// kinds are looked at.
 func special(n *node) bool {
 	switch t := n.typ; {
 	case t == remoteType:
 		n.way, n.min = asRemote, remoteMin
 	case t == timeType, t.Kind() == reflect.Struct && t.ConvertibleTo(timeType) && marshalerOf(t) == nil:
 		n.way, n.fixed, n.min = asTime, true, timeSize
+	case t.Kind() == reflect.Pointer && isShared(t.Elem()):
+		n.way, n.min = asShared, sharedSize
 	default:
 		return false
 	}

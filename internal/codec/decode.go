@@ -3,6 +3,8 @@ package codec
 import (
 	"encoding/binary"
 	"unsafe"
+
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // The memory that a decoder may ask for: so many times its input, and some more
@@ -23,6 +25,8 @@ type decoder struct {
 	block  []byte // what is free of it, see text
 	seen   received
 	types  []*registered
+	table  *shm.Table // has the shared data; nil where none may cross
+	lend   bool       // strings and slices may lie in src
 }
 
 func newDecoder(src []byte) decoder {
@@ -45,6 +49,8 @@ func (d *decoder) value(n *node, p unsafe.Pointer) error {
 		return d.marshal(n, p)
 	case asRemote:
 		return d.remoteError((*RemoteError)(p))
+	case asShared:
+		return d.shared(n, p)
 	default:
 	}
 	if d.depth++; d.depth > maxDepth {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math"
 	"unsafe"
+
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // maxDepth bounds how deep pointers, slices, maps and interfaces nest. It keeps
@@ -21,6 +23,7 @@ type encoder struct {
 	remote int           // errors inside errors, see remote.go
 	seen   *sent         // objects reached by pointers; nil until the first
 	types  []*registered // types named so far
+	refs   *shm.Refs     // takes the shared data; nil where none may cross
 }
 
 func (e *encoder) value(n *node, p unsafe.Pointer) error {
@@ -42,6 +45,8 @@ func (e *encoder) value(n *node, p unsafe.Pointer) error {
 	case asRemote:
 		e.remoteError((*RemoteError)(p))
 		return nil
+	case asShared:
+		return e.shared(p)
 	default:
 	}
 	if e.depth++; e.depth > maxDepth {

@@ -20,6 +20,7 @@ const (
 	asInterface
 	asMarshal // by methods of its own
 	asRemote  // RemoteError
+	asShared  // a pointer to shared data, which crosses beside the bytes
 	asPad     // a step only: zero bytes up to the floor
 	asSkip    // a step only: takes no bytes, is zero on arrival
 )

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"sync"
 	"unsafe"
+
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // A Plan is the compiled way of one Go type to bytes and back. Plans are made
@@ -54,7 +56,14 @@ func (p *Plan) Append(dst []byte, v unsafe.Pointer) ([]byte, error) {
 	if n.way == asCopy {
 		return append(dst, memory(v, n.size)...), nil
 	}
-	e := encoder{buf: dst}
+	return p.AppendShared(dst, v, nil)
+}
+
+// AppendShared is Append for values that may refer to shared data, which refs
+// takes up.
+func (p *Plan) AppendShared(dst []byte, v unsafe.Pointer, refs *shm.Refs) ([]byte, error) {
+	n := p.node
+	e := encoder{buf: dst, refs: refs}
 	if err := e.value(n, v); err != nil {
 		return dst, failed("encode", n, err)
 	}
@@ -70,7 +79,29 @@ func (p *Plan) Decode(src []byte, v unsafe.Pointer) error {
 		copy(memory(v, n.size), src)
 		return nil
 	}
+	return p.DecodeShared(src, v, nil)
+}
+
+// DecodeShared is Decode for values that may refer to shared data, which is in
+// table.
+func (p *Plan) DecodeShared(src []byte, v unsafe.Pointer, table *shm.Table) error {
 	d := newDecoder(src)
+	d.table = table
+	return d.whole(p.node, v)
+}
+
+// Lend is Decode into a value whose strings, byte slices and slices of elements
+// without pointers lie in src where they can: it is valid as long as src is, and
+// must not be changed. Slices whose elements are not aligned in src, and bools,
+// are copied.
+func (p *Plan) Lend(src []byte, v unsafe.Pointer) error {
+	d := newDecoder(src)
+	d.lend = true
+	return d.whole(p.node, v)
+}
+
+// whole decodes a value that is all of the input.
+func (d *decoder) whole(n *node, v unsafe.Pointer) error {
 	err := d.value(n, v)
 	if err == nil && len(d.src) > 0 {
 		err = errLeftOver

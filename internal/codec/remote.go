@@ -206,7 +206,7 @@ func (e *encoder) concrete(err error) {
 	if err == nil || e.remote == maxRemote {
 		return
 	}
-	inner := encoder{buf: e.buf, depth: e.depth, remote: e.remote + 1}
+	inner := encoder{buf: e.buf, depth: e.depth, remote: e.remote + 1, refs: e.refs}
 	failed := inner.value(errorNode(), unsafe.Pointer(&err))
 	size := uint64(len(inner.buf) - start - 4)
 	if failed != nil || size >= null {
@@ -253,7 +253,7 @@ func (d *decoder) concrete(r *RemoteError) error {
 	if err != nil || d.remote == maxRemote {
 		return err
 	}
-	inner := decoder{src: b, depth: d.depth, budget: d.budget, remote: d.remote + 1}
+	inner := decoder{src: b, depth: d.depth, budget: d.budget, remote: d.remote + 1, table: d.table}
 	var concrete error
 	err = inner.value(errorNode(), unsafe.Pointer(&concrete))
 	d.budget = inner.budget

@@ -46,6 +46,9 @@ func (d *decoder) text(b []byte) (string, error) {
 	if len(b) == 0 {
 		return "", nil
 	}
+	if d.lend {
+		return unsafe.String(unsafe.SliceData(b), len(b)), nil
+	}
 	if len(b) > len(d.block) {
 		if len(b) > blockString || len(d.src) < blockSize {
 			if err := d.spend(len(b)); err != nil {
@@ -131,6 +134,9 @@ func (d *decoder) slice(n *node, p unsafe.Pointer) error {
 	}
 	*s = sliceHeader{data: unsafe.Pointer(&nothing)}
 	size := n.elem.size * uintptr(count)
+	if n.elem.way == asCopy && len(n.elem.bools) == 0 && size > 0 && n.plain {
+		return d.flat(n, s, count, size)
+	}
 	if size > 0 {
 		if err := d.spend(int(size)); err != nil {
 			return err
@@ -141,6 +147,35 @@ func (d *decoder) slice(n *node, p unsafe.Pointer) error {
 	}
 	s.len, s.cap = count, count
 	return d.elements(n.elem, s.data, count)
+}
+
+// flat is slice for elements that are copied as they lie in memory.
+func (d *decoder) flat(n *node, s *sliceHeader, count int, size uintptr) error {
+	if uintptr(len(d.src)) < size {
+		return errShort
+	}
+	src := d.src[:size:size]
+	d.src = d.src[size:]
+	s.len, s.cap = count, count
+	if at := unsafe.Pointer(unsafe.SliceData(src)); d.lend && uintptr(at)%uintptr(n.elem.typ.Align()) == 0 {
+		s.data = at
+		return nil
+	}
+	if err := d.spend(int(size)); err != nil {
+		return err
+	}
+	if n.elem.typ.Align() == 1 {
+		// A copy by append is made in memory that was not zeroed first.
+		s.data = unsafe.Pointer(unsafe.SliceData(append([]byte(nil), src...)))
+		return nil
+	}
+	words := append([]uint64(nil), unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(src))), size/8)...)
+	if rest := size % 8; rest > 0 {
+		words = append(words, 0)
+		copy(memory(unsafe.Pointer(&words[len(words)-1]), rest), src[size-rest:])
+	}
+	s.data = unsafe.Pointer(unsafe.SliceData(words))
+	return nil
 }
 
 // allocate finds memory for count elements, zeroed and typed for the garbage

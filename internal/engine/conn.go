@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/proc"
 	"github.com/brinepool/brine/internal/sched"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 const (
@@ -30,10 +33,12 @@ type conn struct {
 	nextID  uint64
 	spans   []sched.Span
 	knows   []*ledger.Lines // by number of function, nil for one that the worker has not been told of
-	bound   []uint64        // that the worker keeps, the least recently used first
+	bound   []*Bound        // that the worker keeps, the least recently used first
 	issued  int             // tasks, since the worker was started
 	stuck   stuck
 	woke    bool // somebody waited for what was delivered
+
+	refs shm.Refs // of the chunk that is being encoded
 
 	answered bool // a chunk was, which is still among the active ones
 	fruitful bool // it has answered something
@@ -45,7 +50,9 @@ type conn struct {
 	recalled uint64 // id of the last chunk that was
 	cause    *cause
 	timer    *time.Timer
-	due      time.Time // when timer fires
+	due      time.Time               // when timer fires
+	segments map[uint64]*shm.Segment // that the worker has
+	closed   bool
 }
 
 // flight is a chunk on its way. The tasks from next on are not answered.
@@ -54,7 +61,9 @@ type flight struct {
 	span      sched.Span
 	job       *Job
 	next      int
-	bytes     int // of the arguments that are not answered, evenly spread
+	bytes     int            // of the arguments that are not answered, evenly spread
+	placed    []placed       // arguments in the arena that are not answered
+	refs      []*shm.Segment // that the chunk uses
 	endsGroup bool
 }
 
@@ -149,8 +158,13 @@ func (w *conn) send(s sched.Span) {
 	e, j := w.e, s.Job.Owner.(*Job)
 	id := w.nextID
 	w.nextID++
-	b := w.link.Buffer()
-	b = w.introduce(b, j)
+	b, err := w.introduce(w.link.Buffer(), j)
+	if err != nil {
+		w.link.SetBuffer(b)
+		e.failSpan(j, s, Unsent, err)
+		j.work.Flushed()
+		return
+	}
 	before := len(b)
 	b, at := link.AppendHeader(b)
 	m := link.ChunkMessage{Timeout: int64(j.Timeout)}
@@ -161,25 +175,23 @@ func (w *conn) send(s sched.Span) {
 
 	start := time.Now()
 	var largest, bytes int
+	var places []placed
 	hi := s.Lo
-	for hi < s.Hi && (hi == s.Lo || len(b)-at < chunkBytes) {
-		var item int
-		b, item = link.AppendItem(b)
-		c, err := j.work.Encode(b, hi)
+	for hi < s.Hi && (hi == s.Lo || bytes < chunkBytes) {
+		c, n, place, err := w.pack(b, j, hi)
 		if err == nil && len(c)-at-link.HeaderSize > link.MaxPayload {
 			err = link.ErrTooLarge
 		}
 		if err == nil {
-			b = c
-			link.EndItem(b, item, link.OK)
-			n := len(b) - item - link.ItemSize
+			if b = c; place.Len > 0 {
+				places = append(places, placed{hi, place})
+			}
 			bytes += n
 			largest = max(largest, n)
 			hi++
 			continue
 		}
 		// It ends here, and so does the chunk: its tasks are consecutive.
-		b = b[:item]
 		j.fail(hi, &Failure{Cause: Unsent, Attempt: s.Attempt, Err: err})
 		e.counts.failed.Add(1)
 		j.work.Flushed()
@@ -198,12 +210,13 @@ func (w *conn) send(s sched.Span) {
 	}
 	if s.Len() == 0 {
 		w.link.SetBuffer(b[:before])
+		shm.ReleaseAll(w.refs.Take())
 		return
 	}
 	j.Func.sent[ledger.Argument][ledger.Encode].Add(s.Len(), int64(bytes), int64(largest), time.Since(start))
 	_ = link.EndFrame(b, at, link.Header{Type: link.Chunk, Count: uint32(s.Len()), Chunk: id, Func: j.Func.number})
 	w.link.SetBuffer(b)
-	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, bytes: bytes})
+	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, bytes: bytes, placed: places, refs: w.refs.Take()})
 	w.issued += s.Len()
 }
 
@@ -227,7 +240,7 @@ func (e *Engine) giveBack(j *Job, s sched.Span) {
 }
 
 // introduce tells the worker of the function and the bound arguments that a chunk needs, once.
-func (w *conn) introduce(b []byte, j *Job) []byte {
+func (w *conn) introduce(b []byte, j *Job) ([]byte, error) {
 	number := int(j.Func.number)
 	for len(w.knows) <= number {
 		w.knows = append(w.knows, nil)
@@ -237,22 +250,44 @@ func (w *conn) introduce(b []byte, j *Job) []byte {
 		b, _ = link.AppendFrame(b, link.Header{Type: link.Func, Func: j.Func.number}, []byte(j.Func.Name))
 	}
 	if j.Bound == nil {
-		return b
+		return b, nil
 	}
-	for i, id := range w.bound {
-		if id == j.Bound.ID {
-			copy(w.bound[i:], w.bound[i+1:])
-			w.bound[len(w.bound)-1] = id
-			return b
+	for _, s := range j.Bound.Shared {
+		if err := w.refs.Add(s); err != nil {
+			w.refs.Cut(0)
+			return b, fmt.Errorf("brine: bound arguments of %s: %w", j.Func.Name, err)
 		}
 	}
+	if err := w.passAll(j.Func.sent, w.knows[number], 0); err != nil {
+		w.refs.Cut(0)
+		return b, fmt.Errorf("brine: bound arguments of %s: %w", j.Func.Name, err)
+	}
+	for i, k := range w.bound {
+		if k == j.Bound {
+			copy(w.bound[i:], w.bound[i+1:])
+			w.bound[len(w.bound)-1] = k
+			return b, nil
+		}
+	}
+	// What can't be used any more goes first, for the worker keeps the shared data with it.
+	w.bound = slices.DeleteFunc(w.bound, func(k *Bound) bool {
+		gone := slices.ContainsFunc(k.Shared, (*shm.Segment).Closed)
+		if gone {
+			b, _ = link.AppendFrame(b, link.Header{Type: link.Free, Chunk: k.ID}, nil)
+		}
+		return gone
+	})
 	if len(w.bound) == boundKept {
-		b, _ = link.AppendFrame(b, link.Header{Type: link.Free, Chunk: w.bound[0]}, nil)
+		b, _ = link.AppendFrame(b, link.Header{Type: link.Free, Chunk: w.bound[0].ID}, nil)
 		w.bound = append(w.bound[:0], w.bound[1:]...)
 	}
-	w.bound = append(w.bound, j.Bound.ID)
+	b, err := link.AppendFrame(b, link.Header{Type: link.Bind, Func: j.Func.number, Chunk: j.Bound.ID}, j.Bound.Bytes)
+	if err != nil {
+		w.refs.Cut(0)
+		return b, fmt.Errorf("brine: bound arguments of %s: %w", j.Func.Name, err)
+	}
+	w.bound = append(w.bound, j.Bound)
 	n := int64(len(j.Bound.Bytes))
 	w.knows[number][ledger.Bound][ledger.Decode].Add(1, n, n, 0) // its time comes with the first results
-	b, _ = link.AppendFrame(b, link.Header{Type: link.Bind, Func: j.Func.number, Chunk: j.Bound.ID}, j.Bound.Bytes)
-	return b
+	return b, nil
 }

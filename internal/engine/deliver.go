@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/brinepool/brine/internal/ledger"
@@ -76,6 +78,7 @@ func (w *conn) returned(id uint64) error {
 				w.groups--
 			}
 		}
+		w.unload(&f)
 		w.flights = append(w.flights[:i], w.flights[i+1:]...)
 		w.e.mu.Lock()
 		for k, a := range w.active {
@@ -117,20 +120,21 @@ func (w *conn) results(h link.Header, payload []byte) error {
 		t.arguments = t.argument * int(h.Count)
 	}
 	f.bytes -= t.arguments
+	var item link.Item
 	for i := first; i < first+int(h.Count); i++ {
-		var status link.Status
-		var body []byte
-		if status, body, items, err = link.NextItem(items); err != nil {
+		if items, err = item.Next(items, w.link.Results()); err != nil {
 			// What came before stands. The rest of the chunk is handled with the worker's end.
 			f.next = i
 			w.count(j, t, spent, time.Since(start))
 			return violation("%w", err)
 		}
-		w.result(j, span, i, status, body, uint32(i-span.Lo), &t)
+		w.result(j, span, i, &item, &t)
 	}
 	f.next = first + int(h.Count)
+	w.answeredUpTo(f, f.next)
 	whole := f.next == span.Hi
 	if whole {
+		w.unload(f)
 		w.answered = true
 		if f.endsGroup {
 			w.groups--
@@ -155,19 +159,42 @@ type tally struct {
 	bytes, largest             int64
 }
 
+// hand hands a value out, and tells the worker when its place is free again.
+func (w *conn) hand(j *Job, i int, item *link.Item) error {
+	switch {
+	case j.keep != nil && item.Place.Len > 0:
+		release := w.link.Hold(item.Place)
+		err := j.keep.Keep(i, item.Body, release)
+		if err != nil {
+			release()
+		}
+		return err
+	case j.keep != nil:
+		return j.keep.Keep(i, bytes.Clone(item.Body), func() {})
+	case item.Place.Len > 0:
+		// Methods of the program's own may write to what they decode; here that must be their own panic.
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer w.link.Release(item.Place)
+	}
+	return j.work.Decode(i, item.Body)
+}
+
 // result takes one result.
-func (w *conn) result(j *Job, span sched.Span, i int, status link.Status, body []byte, index uint32, t *tally) {
+func (w *conn) result(j *Job, span sched.Span, i int, item *link.Item, t *tally) {
 	var unread error
+	status, body, index := item.Status, item.Body, uint32(i-span.Lo)
 	if status == link.OK {
 		t.ran++
 		t.values++
 		t.bytes += int64(len(body))
 		t.largest = max(t.largest, int64(len(body)))
-		if unread = j.work.Decode(i, body); unread == nil {
+		if unread = w.hand(j, i, item); unread == nil {
 			t.ended++
 			return
 		}
 		t.ran-- // counted again below
+	} else if item.Place.Len > 0 {
+		defer w.link.Release(item.Place)
 	}
 	f := &Failure{Attempt: span.Attempt + 1}
 	switch status {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/brinepool/brine/internal/ledger"
 	"github.com/brinepool/brine/internal/sched"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // ErrClosed says that the pool takes no more work.
@@ -48,6 +49,9 @@ type Config struct {
 	Depth  int    // how many pools this one is nested in
 	Config []byte // encoded, for the initializer
 	Encode time.Duration
+	Shared []*shm.Segment // that the configuration refers to, used by the engine from here on
+
+	Arena int64 // bytes of shared memory in each direction of each worker
 }
 
 // Engine is a running pool of workers. Its methods are safe for concurrent use.
@@ -60,7 +64,8 @@ type Engine struct {
 	mu      sync.Mutex
 	queue   sched.Queue
 	slots   []*slot
-	idle    []*slot // nobody's; the last one was used last
+	shared  map[uint64]struct{} // segments that are counted as published
+	idle    []*slot             // nobody's; the last one was used last
 	jobs    map[*Job]struct{}
 	drained *sync.Cond
 	closing bool
@@ -84,7 +89,7 @@ type Counts struct{ Done, Failed, Retried, Deaths, Started int64 }
 
 // Open starts the workers and waits until all are ready. The first that can't be is the error.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
-	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), stopping: make(chan struct{})}
+	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), shared: make(map[uint64]struct{}), stopping: make(chan struct{})}
 	e.drained = sync.NewCond(&e.mu)
 	e.ledger, e.parent = ledger.New(os.Getpid())
 	e.cfg.Stdout, e.cfg.Stderr = shared(cfg.Stdout, cfg.Stderr)
@@ -112,10 +117,19 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	if first != nil {
 		e.Kill()
-		e.running.Wait()
 		return nil, first
 	}
 	return e, nil
+}
+
+// ended waits for the slots to end, and releases what the engine used.
+func (e *Engine) ended() {
+	e.running.Wait()
+	e.mu.Lock()
+	shared := e.cfg.Shared
+	e.cfg.Shared = nil
+	e.mu.Unlock()
+	shm.ReleaseAll(shared)
 }
 
 // Function returns the pool's entry of a function, for its caller to keep.
@@ -304,7 +318,7 @@ func (e *Engine) Close() error {
 	}
 	e.stop()
 	e.mu.Unlock()
-	e.running.Wait()
+	e.ended()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return errors.Join(e.quitErrs...)
@@ -323,7 +337,7 @@ func (e *Engine) Kill() {
 	}
 	e.stop()
 	e.mu.Unlock()
-	e.running.Wait()
+	e.ended()
 }
 
 // stop has the idle slots end, and those that wait to start a worker. Its caller holds mu.

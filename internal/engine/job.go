@@ -11,14 +11,19 @@ import (
 	"github.com/brinepool/brine/internal/ledger"
 	"github.com/brinepool/brine/internal/proc"
 	"github.com/brinepool/brine/internal/sched"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // Work is the typed side of a job: its arguments and what becomes of its results. Tasks are numbered from 0. For each
 // task, exactly one of Decode (without an error) and Fail is called, once, from any goroutine; calls for different
 // tasks may be concurrent.
 type Work interface {
-	// Encode appends the encoded argument of a task. It may be called again for a retry.
-	Encode(dst []byte, i int) ([]byte, error)
+	// Estimate returns about how many bytes Encode will append, as far as that is cheap to know; 0 is always right. It is
+	// called for a Sized job only.
+	Estimate(i int) int
+	// Encode appends the encoded argument of a task, and adds the shared data that it refers to. It may be called again
+	// for a retry.
+	Encode(dst []byte, i int, refs *shm.Refs) ([]byte, error)
 	// Decode takes the encoded result of a task, which is valid during the call only.
 	Decode(i int, b []byte) error
 	// Fail says that a task ended without a result.
@@ -27,6 +32,12 @@ type Work interface {
 	Flushed()
 	// Closing says that the engine takes no more tasks: Extend will fail. It must not call the engine.
 	Closing()
+}
+
+// Keeper is a Work that takes results to where they are used, instead of Decode: b is valid until release is called, which
+// must be done once, from any goroutine, unless Keep returns an error.
+type Keeper interface {
+	Keep(i int, b []byte, release func()) error
 }
 
 // Cause says how a task failed.
@@ -84,10 +95,11 @@ type Function struct {
 	sent   *ledger.Lines // of the parent
 }
 
-// Bound are arguments that go to each worker once.
+// Bound are arguments that go to each worker once. They use Shared as long as a chunk is on its way that needs them.
 type Bound struct {
-	ID    uint64
-	Bytes []byte
+	ID     uint64
+	Bytes  []byte
+	Shared []*shm.Segment
 }
 
 // Job is work that was submitted to an engine.
@@ -96,8 +108,10 @@ type Job struct {
 	Bound   *Bound
 	Timeout time.Duration
 	Retries int
+	Sized   bool // arguments may be large
 
 	work  Work
+	keep  Keeper // work, if it is one
 	ctx   context.Context
 	queue sched.Job
 	left  atomic.Int64 // tasks not ended, and one more while the job may be extended
@@ -115,6 +129,7 @@ type Job struct {
 // NewJob returns a job of no tasks yet. chunk is the number of tasks sent together, 0 for as many as seem right.
 func NewJob(ctx context.Context, f *Function, work Work, chunk int) *Job {
 	j := &Job{Func: f, work: work, ctx: ctx}
+	j.keep, _ = work.(Keeper)
 	j.queue = sched.Job{Owner: j, Cost: &f.cost, Chunk: chunk}
 	return j
 }

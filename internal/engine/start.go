@@ -10,6 +10,7 @@ import (
 	"github.com/brinepool/brine/internal/ledger"
 	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/proc"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // Marker is the environment variable that tells a started program that it is a worker, and Depth the one that tells it,
@@ -101,7 +102,7 @@ func (s *slot) start() (*conn, error) {
 // launch starts the process and sends the first frame.
 func (s *slot) launch() (*conn, error) {
 	e := s.e
-	l, child, err := link.New()
+	l, child, err := link.New(e.cfg.Arena)
 	if err != nil {
 		return nil, fmt.Errorf("brine: %w", err)
 	}
@@ -120,7 +121,7 @@ func (s *slot) launch() (*conn, error) {
 		return nil, fmt.Errorf("brine: %w", err)
 	}
 	e.counts.started.Add(1)
-	w := &conn{e: e, link: l, proc: p, nextID: 1, acct: e.ledger.Open("worker", p.Pid())}
+	w := &conn{e: e, link: l, proc: p, nextID: 1, acct: e.ledger.Open("worker", p.Pid()), segments: make(map[uint64]*shm.Segment)}
 	e.mu.Lock()
 	s.w = w
 	if e.killed {
@@ -128,6 +129,13 @@ func (s *slot) launch() (*conn, error) {
 	}
 	e.mu.Unlock()
 	go s.kick(w)
+	sent, line := e.parent.Lines(e.cfg.Kind), w.acct.Lines(e.cfg.Kind)
+	for _, seg := range e.cfg.Shared {
+		if err := w.pass(sent, line, seg); err != nil {
+			s.discard(w)
+			return nil, fmt.Errorf("brine: config of %s: %w", e.cfg.Kind, err)
+		}
+	}
 	m := link.InitMessage{
 		Version: link.Version, Build: e.cfg.Build, MaxMemory: e.cfg.MaxMemory,
 		Kind: e.cfg.Kind, Codec: e.cfg.Codec, Config: e.cfg.Config,
@@ -227,8 +235,14 @@ func (s *slot) discard(w *conn) Death {
 		w.timer.Stop()
 	}
 	w.active = nil
+	w.closed = true
 	w.link.Close() // under mu, where Cancel and the watch look at it
+	segments := w.segments
+	w.segments = nil
 	s.e.mu.Unlock()
+	for _, seg := range segments {
+		seg.Drop(w)
+	}
 	w.acct.End()
 	return d
 }

@@ -18,11 +18,12 @@ const (
 	Bound                 // arguments sent once a worker
 	Argument              // of tasks
 	Result                // of tasks
+	Shared                // mapped by the workers, not sent
 	Classes               // how many there are
 )
 
 func (c Class) String() string {
-	return [...]string{"config", "bound", "argument", "result", "?"}[min(c, Classes)]
+	return [...]string{"config", "bound", "argument", "result", "shared", "?"}[min(c, Classes)]
 }
 
 // Direction tells encodes from decodes.

@@ -18,6 +18,7 @@ type ProcessSum struct {
 	PID            int
 	Ended          bool
 	Encode, Decode Sum
+	Shared         Sum // that it published or mapped; not among the others
 	Tasks          int64
 	Run            time.Duration
 }
@@ -50,8 +51,13 @@ func (l *Ledger) Snapshot() Snapshot {
 			}
 			for c := range p.lines[name] {
 				enc, dec := p.lines[name][c][Encode].Sum(), p.lines[name][c][Decode].Sum()
-				sum.Encode.add(enc)
-				sum.Decode.add(dec)
+				if Class(c) == Shared {
+					sum.Shared.add(enc)
+					sum.Shared.add(dec)
+				} else {
+					sum.Encode.add(enc)
+					sum.Decode.add(dec)
+				}
 				s.Functions[i].Classes[c][Encode].add(enc)
 				s.Functions[i].Classes[c][Decode].add(dec)
 			}

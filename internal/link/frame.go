@@ -1,5 +1,5 @@
-// Package link carries bytes between a parent and one worker: frames on pipes, and a journal in shared memory that
-// keeps what a worker has finished when the worker is killed. It knows descriptors and frames; it doesn't know what a
+// Package link carries bytes between a parent and one worker: frames on pipes, arenas for what is too large for them,
+// and a journal in shared memory that keeps what a worker has finished when the worker is killed. It knows descriptors and frames; it doesn't know what a
 // payload means, who schedules it, or how the process at the other end was started. docs/PROTOCOL.md is its
 // specification, byte by byte.
 package link
@@ -12,7 +12,7 @@ import (
 )
 
 // Version is the protocol's version. Both ends refuse another one.
-const Version = 1
+const Version = 2
 
 // HeaderSize is the size of a frame's header in bytes.
 const HeaderSize = 32
@@ -33,10 +33,12 @@ const (
 	Free  Type = 6 // forget bound arguments
 )
 
-// The frames from parent to worker, on the control pipe.
+// The frames from parent to worker, on the control socket.
 const (
 	Cancel Type = 9  // stop the chunk with this id; return it, if it has not begun
 	Recall Type = 10 // return the chunk with this id, if it has not begun
+	Share  Type = 11 // a descriptor of shared data, and its size
+	Forget Type = 12 // shared data that is not needed any more
 )
 
 // The frames from worker to parent, on the result pipe.
@@ -51,6 +53,7 @@ const (
 
 var typeNames = [...]string{
 	Init: "init", Func: "func", Bind: "bind", Chunk: "chunk", Quit: "quit", Free: "free", Cancel: "cancel", Recall: "recall",
+	Share: "share", Forget: "forget",
 	Hello: "hello", Ready: "ready", Results: "results", Stuck: "stuck", Bye: "bye", Returned: "returned",
 }
 

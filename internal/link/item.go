@@ -21,12 +21,19 @@ const (
 	lastStat         = Cancelled
 )
 
-// ItemSize is the size of an item's head: one word, the status in its highest byte and the length in the others.
+// ItemSize is the size of an item's head: one word, the status in its highest byte and the length of the value in the
+// lower 55 bits. The bit between says that the value is not behind the head but in the sender's arena; then its place is.
 const ItemSize = 8
 
-const maxItem = 1<<56 - 1
+const (
+	inArena = 1 << 55
+	maxItem = inArena - 1
+)
 
-// ErrBadItem reports an item whose length or status can't be.
+// placeSize is the size of a Place behind an item's head: offset, slot and lease.
+const placeSize = 16
+
+// ErrBadItem reports an item whose length, place or status can't be.
 var ErrBadItem = errors.New("malformed item")
 
 // AppendItem appends room for an item's head and returns where it begins. Close the item with EndItem.
@@ -40,17 +47,52 @@ func EndItem(dst []byte, at int, s Status) {
 	binary.LittleEndian.PutUint64(dst[at:], uint64(s)<<56|uint64(len(dst)-at-ItemSize))
 }
 
-// NextItem takes one item off b. The body is a part of b.
-func NextItem(b []byte) (s Status, body, rest []byte, err error) {
+// AppendPlaced appends an item whose value lies in the sender's arena.
+func AppendPlaced(dst []byte, s Status, p Place) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(s)<<56|inArena|uint64(p.Len))
+	return p.append(dst)
+}
+
+func (p *Place) append(dst []byte) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(p.Off))
+	dst = binary.LittleEndian.AppendUint32(dst, p.slot)
+	return binary.LittleEndian.AppendUint32(dst, p.lease)
+}
+
+// Item is one argument or result.
+type Item struct {
+	Status Status
+	Body   []byte // in the frame or in the arena of its sender, which must not be written
+	Place  Place  // Len is 0 for a value in the frame
+}
+
+// Next takes one item off b. view is of the sender's arena.
+func (it *Item) Next(b []byte, view View) (rest []byte, err error) {
 	if len(b) < ItemSize {
-		return 0, nil, nil, ErrBadItem
+		return nil, ErrBadItem
 	}
 	w := binary.LittleEndian.Uint64(b)
 	n := w & maxItem
-	s = Status(w >> 56)
+	*it = Item{Status: Status(w >> 56)}
 	b = b[ItemSize:]
-	if n > uint64(len(b)) || s > lastStat {
-		return 0, nil, nil, ErrBadItem
+	if it.Status > lastStat {
+		return nil, ErrBadItem
 	}
-	return s, b[:n:n], b[n:], nil
+	if w&inArena == 0 {
+		if n > uint64(len(b)) {
+			return nil, ErrBadItem
+		}
+		it.Body = b[:n:n]
+		return b[n:], nil
+	}
+	if len(b) < placeSize {
+		return nil, ErrBadItem
+	}
+	off := binary.LittleEndian.Uint64(b)
+	it.Place = Place{slot: binary.LittleEndian.Uint32(b[8:]), lease: binary.LittleEndian.Uint32(b[12:])}
+	if it.Body, err = view.slice(off, n); err != nil {
+		return nil, err
+	}
+	it.Place.Off, it.Place.Len = int(off), int(n)
+	return b[placeSize:], nil
 }

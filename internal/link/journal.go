@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // The journal is one segment of shared memory per worker that the worker alone writes. Results are put there first
@@ -29,19 +27,6 @@ func word(mem []byte, at int) *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Pointer(&mem[at])) // mappings are page-aligned, and at is a multiple of 8
 }
 
-func newJournal() (*Journal, int, error) {
-	fd, err := segment("brine journal", journalSize)
-	if err != nil {
-		return nil, -1, err
-	}
-	mem, err := unix.Mmap(fd, 0, journalSize, unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		CloseAll([]int{fd})
-		return nil, -1, err
-	}
-	return &Journal{mem: mem}, fd, nil
-}
-
 // Current returns the id of the chunk that the worker is running, 0 for none.
 func (j *Journal) Current() uint64 { return word(j.mem, wordCurrent).Load() }
 
@@ -51,7 +36,7 @@ func (j *Journal) Started() int64 { return int64(word(j.mem, wordStarted).Load()
 // Tail returns what the worker had finished but not yet written when it died, given how many bytes of its stream were
 // received. The worker must be dead. A journal that makes no sense yields nothing.
 func (j *Journal) Tail(received uint64) []byte {
-	area := j.mem[journalHead:]
+	area := j.mem[journalHead:journalSize]
 	last := word(j.mem, wordLast).Load() - 8
 	if last%8 != 0 || last > uint64(len(area)-HeaderSize) { // no frame at all wraps round to the largest number
 		return nil
@@ -68,12 +53,4 @@ func (j *Journal) Tail(received uint64) []byte {
 		return nil
 	}
 	return area[received-base : end]
-}
-
-// Close unmaps the journal.
-func (j *Journal) Close() {
-	if j.mem != nil {
-		_ = unix.Munmap(j.mem)
-		j.mem = nil
-	}
 }

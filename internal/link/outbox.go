@@ -7,8 +7,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // StatsSize is the size of the account that opens the payload of a Results frame: nanoseconds spent in functions,
@@ -48,17 +46,12 @@ type Outbox struct {
 	broken error
 }
 
-// NewOutbox maps the journal that a worker finds at descriptor jfd, and closes jfd.
-func NewOutbox(fd, jfd int) (*Outbox, error) {
-	mem, err := unix.Mmap(jfd, 0, journalSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("mapping the journal: %w", err)
-	}
-	_ = syscall.Close(jfd)
-	o := &Outbox{fd: fd, mem: mem, area: mem[journalHead:], open: -1}
+// NewOutbox returns the outbox of a link that writes to the pipe at fd.
+func NewOutbox(fd int, s *Shared) *Outbox {
+	o := &Outbox{fd: fd, mem: s.journal[:journalSize], area: s.journal[journalHead:journalSize], open: -1}
 	o.timer = time.AfterFunc(time.Hour, o.flushLate)
 	o.timer.Stop()
-	return o, nil
+	return o
 }
 
 // Begin notes that the tasks of a chunk are running from now on.
@@ -77,6 +70,17 @@ func (o *Outbox) End() {
 // this process, unless it is larger than the journal: then it has been written to the pipe. With more to come from
 // the same chunk it is written within flushAfter; without, the caller will Flush.
 func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent Spent, more bool) error {
+	return o.result(chunk, index, uint64(s)<<56|uint64(len(body)), body, spent, more)
+}
+
+// Placed is Result for a result that lies in the arena.
+func (o *Outbox) Placed(chunk uint64, index uint32, s Status, at Place, spent Spent, more bool) error {
+	var b [placeSize]byte
+	return o.result(chunk, index, uint64(s)<<56|inArena|uint64(at.Len), at.append(b[:0]), spent, more)
+}
+
+// result publishes an item with the head and what is behind it.
+func (o *Outbox) result(chunk uint64, index uint32, head uint64, body []byte, spent Spent, more bool) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.broken != nil {
@@ -84,7 +88,7 @@ func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent
 	}
 	need := ItemSize + len(body)
 	if HeaderSize+StatsSize+need > len(o.area)-8 { // frames are aligned
-		return o.writeLarge(chunk, index, s, body, spent)
+		return o.writeLarge(chunk, index, head, body, spent)
 	}
 	fresh := o.open < 0 || o.chunk != chunk || o.next != index
 	room := need
@@ -101,7 +105,7 @@ func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent
 		o.openFrame(chunk, index)
 	}
 	at := o.end
-	binary.LittleEndian.PutUint64(o.area[at:], uint64(s)<<56|uint64(len(body)))
+	binary.LittleEndian.PutUint64(o.area[at:], head)
 	copy(o.area[at+ItemSize:], body)
 	o.end = at + need
 	o.count++
@@ -196,7 +200,7 @@ func (o *Outbox) advance(n int) {
 }
 
 // writeLarge sends a result that the journal can't hold straight to the pipe.
-func (o *Outbox) writeLarge(chunk uint64, index uint32, s Status, body []byte, spent Spent) error {
+func (o *Outbox) writeLarge(chunk uint64, index uint32, item uint64, body []byte, spent Spent) error {
 	if len(body)+ItemSize+StatsSize > MaxPayload {
 		return ErrTooLarge
 	}
@@ -207,7 +211,7 @@ func (o *Outbox) writeLarge(chunk uint64, index uint32, s Status, body []byte, s
 	h := Header{Type: Results, Chunk: chunk, First: index, Count: 1, Length: uint32(StatsSize + ItemSize + len(body))}
 	h.Put(head[:])
 	spent.put(head[HeaderSize:])
-	binary.LittleEndian.PutUint64(head[HeaderSize+StatsSize:], uint64(s)<<56|uint64(len(body)))
+	binary.LittleEndian.PutUint64(head[HeaderSize+StatsSize:], item)
 	o.write(head[:])
 	o.write(body)
 	o.advance(len(head) + len(body))

@@ -18,9 +18,10 @@ const pipeSize = 1 << 20
 const (
 	TaskFD    = 3 // frames from the parent
 	ResultFD  = 4 // frames to the parent
-	ControlFD = 5 // cancellations from the parent; its end means that the parent is gone
+	ControlFD = 5 // a socket: cancellations and descriptors from the parent; its end means that the parent is gone
 	CrashFD   = 6 // where the runtime writes its last words
-	JournalFD = 7 // shared memory that survives the worker
+	JournalFD = 7 // shared memory that the worker writes: the journal, and behind it the arena of results
+	LeasesFD  = 8 // shared memory that the parent writes: leases of results, and behind them the arena of arguments
 )
 
 // Parent is the parent's end of a link. Reader and the write side belong to one goroutine at a time; Control may be
@@ -28,6 +29,9 @@ const (
 type Parent struct {
 	*Reader
 	Journal *Journal
+	Arena   *Arena // of arguments
+
+	shared *memory
 
 	out     []byte // appended frames, written up to sent
 	sent    int
@@ -38,9 +42,9 @@ type Parent struct {
 	kicked  atomic.Int32
 }
 
-// New makes the pipes and the journal of one link. child holds the worker's descriptors in the order that begins at
+// New makes the pipes and the shared memory of one link, with arenas of so many bytes in each direction. child holds the worker's descriptors in the order that begins at
 // TaskFD; the caller closes them after the worker was started.
-func New() (p *Parent, child []int, err error) {
+func New(arena int64) (p *Parent, child []int, err error) {
 	var made []int
 	defer func() {
 		if err != nil {
@@ -62,11 +66,16 @@ func New() (p *Parent, child []int, err error) {
 	}
 	taskR, taskW := pair()
 	resR, resW := pair()
-	ctlR, ctlW := pair()
 	crashR, crashW := pair()
 	if err != nil {
 		return nil, nil, err
 	}
+	ctl, err := openSocket()
+	if err != nil {
+		return nil, nil, err
+	}
+	ctlR, ctlW := ctl[0], ctl[1]
+	made = append(made, ctlR, ctlW)
 	enlarge(taskW)
 	enlarge(resW)
 	// The parent must not wait to write: it has to go on reading results while the worker is too busy writing them to
@@ -76,12 +85,15 @@ func New() (p *Parent, child []int, err error) {
 			return nil, nil, err
 		}
 	}
-	j, jfd, err := newJournal()
+	m, jfd, lfd, err := newMemory(arena)
 	if err != nil {
 		return nil, nil, err
 	}
-	p = &Parent{Reader: NewReader(resR), Journal: j, taskFD: taskW, resFD: resR, ctlFD: ctlW, crashFD: crashR}
-	return p, []int{taskR, resW, ctlR, crashW, jfd}, nil
+	p = &Parent{
+		Reader: NewReader(resR), Journal: &Journal{mem: m.theirs}, Arena: newArena(m.fd, m.mine, leasesSize, nil), shared: m,
+		taskFD: taskW, resFD: resR, ctlFD: ctlW, crashFD: crashR,
+	}
+	return p, []int{taskR, resW, ctlR, crashW, jfd, lfd}, nil
 }
 
 // Buffer returns the frames that the next Flush writes, for the owner to append more and hand back to SetBuffer.
@@ -179,23 +191,14 @@ func (p *Parent) drain() error {
 	return io.EOF
 }
 
-// Control tells the worker to cancel or recall a chunk. It never waits: a worker whose control pipe is full is past
-// listening. It may be called from any goroutine until Close.
-func (p *Parent) Control(t Type, chunk uint64) {
-	var b [HeaderSize]byte
-	h := Header{Type: t, Chunk: chunk}
-	h.Put(b[:])
-	// At most PIPE_BUF bytes are written whole or not at all, so that callers need no lock.
-	_, _ = syscall.Write(p.ctlFD, b[:])
-}
-
 // CrashFD returns the descriptor on which the worker's last words arrive, for its reader to close.
 func (p *Parent) CrashFD() int { return p.crashFD }
 
-// Close closes the parent's descriptors, but for the crash pipe, and unmaps the journal. No Control may come after it.
+// Close closes the parent's descriptors, but for the crash pipe, and unmaps the shared memory when no result in it is
+// held. No Control may come after it.
 func (p *Parent) Close() {
 	CloseAll([]int{p.taskFD, p.resFD, p.ctlFD})
-	p.Journal.Close()
+	p.shared.release()
 }
 
 // CloseAll closes descriptors: the child's ends after a start.

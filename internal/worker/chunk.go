@@ -11,6 +11,7 @@ import (
 
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/link"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 const (
@@ -86,12 +87,13 @@ func (c *Chunk) Next() bool {
 		c.disarm()
 		c.publish(link.Exited, nil)
 	}
+	var item link.Item
 	for c.index < c.count {
-		_, arg, rest, err := link.NextItem(c.items)
+		rest, err := item.Next(c.items, c.p.mem.Arguments)
 		if err != nil {
 			fault(fmt.Errorf("chunk %d: %w", c.id, err))
 		}
-		c.items, c.arg, c.answered = rest, arg, false
+		c.items, c.arg, c.answered = rest, item.Body, false
 		c.index++
 		// The first and the last task of a chunk are timed, and all that follow a dear one; of cheap ones some. Where
 		// a task is not timed, the time since the last mark is divided by what the timed ones took to decode and encode.
@@ -159,8 +161,18 @@ func (c *Chunk) Codec() string { return c.p.codec }
 // Context returns the current task's context.
 func (c *Chunk) Context() context.Context { return c.task }
 
-// Scratch returns an empty buffer to encode into; Done takes it back.
-func (c *Chunk) Scratch() []byte { return c.p.scratch[:0] }
+// Shared returns the shared data that the parent has passed.
+func (c *Chunk) Shared() *shm.Table { return c.p.shared }
+
+// Room returns an empty buffer to encode a result of about n bytes into, which is 0 if nobody knows; Done takes it back.
+func (c *Chunk) Room(n int) []byte {
+	if n >= link.ArenaFrom {
+		if room := c.p.mem.Arena.Alloc(n); room != nil {
+			return room
+		}
+	}
+	return c.p.scratch[:0]
+}
 
 // Decoded says that the argument has been decoded.
 func (c *Chunk) Decoded() {
@@ -191,8 +203,29 @@ func (c *Chunk) Ran(err error) bool {
 	return false
 }
 
-// Done answers the current task with its encoded result, which was appended to Scratch.
+// Done answers the current task with its encoded result, which was appended to Room.
 func (c *Chunk) Done(b []byte) {
+	arena := c.p.mem.Arena
+	if len(b) >= link.ArenaFrom {
+		value := b
+		if !arena.Holds(b) {
+			if room := arena.Alloc(len(b)); cap(room) >= len(b) {
+				value = append(room, b...)
+			}
+		}
+		if arena.Holds(value) {
+			if at, ok := arena.Keep(value); ok {
+				c.answer(func(spent link.Spent, more bool) error {
+					return c.p.out.Placed(c.id, c.index-1, link.OK, at, spent, more)
+				})
+				return
+			}
+		}
+	}
+	if arena.Holds(b) {
+		c.publish(link.OK, b)
+		return
+	}
 	if cap(b) <= 1<<20 {
 		c.p.scratch = b
 	} else {
@@ -223,6 +256,17 @@ func (c *Chunk) Unwound(v any) {
 }
 
 func (c *Chunk) publish(s link.Status, body []byte) {
+	c.answer(func(spent link.Spent, more bool) error {
+		err := c.p.out.Result(c.id, c.index-1, s, body, spent, more)
+		if errors.Is(err, link.ErrTooLarge) {
+			err = c.p.out.Result(c.id, c.index-1, link.BadResult, codec.AppendError(nil, err), spent, more)
+		}
+		return err
+	})
+}
+
+// answer accounts for the current task and publishes its result. more says that other tasks of the chunk follow.
+func (c *Chunk) answer(publish func(spent link.Spent, more bool) error) {
 	c.answered = true
 	var spent link.Spent
 	if c.timed {
@@ -231,11 +275,7 @@ func (c *Chunk) publish(s link.Status, body []byte) {
 		c.since++
 	}
 	spent.Bound, c.bound.decode = int64(c.bound.decode), 0
-	err := c.p.out.Result(c.id, c.index-1, s, body, spent, c.index < c.count)
-	if errors.Is(err, link.ErrTooLarge) {
-		err = c.p.out.Result(c.id, c.index-1, link.BadResult, codec.AppendError(nil, err), spent, c.index < c.count)
-	}
-	if err != nil {
+	if err := publish(spent, c.index < c.count); err != nil {
 		fault(err)
 	}
 }

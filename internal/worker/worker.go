@@ -18,6 +18,7 @@ import (
 
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/link"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // ExitFault is the exit status of a worker that ends by its own or the protocol's fault, not by a task's.
@@ -27,7 +28,7 @@ const ExitFault = 70
 type Kind struct {
 	Name string
 	// Open decodes the configuration with the named codec and opens a state. It returns how long decoding took.
-	Open func(ctx context.Context, codec string, config []byte) (state any, decode time.Duration, err error)
+	Open func(ctx context.Context, codec string, config []byte, shared *shm.Table) (state any, decode time.Duration, err error)
 	// Close closes a state, nil for nothing to close.
 	Close func(state any) error
 }
@@ -38,7 +39,7 @@ type Function struct {
 	// Run runs the tasks of a chunk until its Next returns false.
 	Run func(state any, c *Chunk)
 	// Bind decodes arguments that are sent once; nil for a function without.
-	Bind func(codec string, b []byte) (any, error)
+	Bind func(codec string, b []byte, shared *shm.Table) (any, error)
 }
 
 // Registry finds what a program has registered.
@@ -52,6 +53,8 @@ type process struct {
 	reg     Registry
 	in      *link.Reader
 	out     *link.Outbox
+	mem     *link.Shared
+	shared  *shm.Table // what the parent has passed
 	codec   string
 	kind    *Kind
 	state   any
@@ -86,12 +89,13 @@ func Main(reg Registry, build string) {
 		fault(err)
 	}
 	crash.Close()
-	out, err := link.NewOutbox(link.ResultFD, link.JournalFD)
+	mem, err := link.OpenShared(link.JournalFD, link.LeasesFD)
 	if err != nil {
 		fault(err)
 	}
+	out := link.NewOutbox(link.ResultFD, mem)
 	p := &process{
-		reg: reg, in: link.NewReader(link.TaskFD), out: out, funcs: make(map[uint32]*Function),
+		reg: reg, in: link.NewReader(link.TaskFD), out: out, mem: mem, shared: shm.NewTable(), funcs: make(map[uint32]*Function),
 		bound: make(map[uint64]binding), returned: make(map[uint64]bool), sealed: make(chan struct{}),
 	}
 	p.limit.init(p)
@@ -115,12 +119,15 @@ func Main(reg Registry, build string) {
 
 // inherited checks that the descriptors of a worker are there, and keeps them from the worker's own children.
 func inherited() error {
-	for fd := link.TaskFD; fd <= link.JournalFD; fd++ {
+	for fd, kind := range map[int]uint32{
+		link.TaskFD: unix.S_IFIFO, link.ResultFD: unix.S_IFIFO, link.ControlFD: unix.S_IFSOCK, link.CrashFD: unix.S_IFIFO,
+		link.JournalFD: unix.S_IFREG, link.LeasesFD: unix.S_IFREG,
+	} {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
 			return fmt.Errorf("descriptor %d: %w", fd, err)
 		}
-		if pipe := st.Mode&unix.S_IFMT == unix.S_IFIFO; pipe != (fd != link.JournalFD) {
+		if uint32(st.Mode)&unix.S_IFMT != kind { //nolint:unconvert // not the same type everywhere
 			return fmt.Errorf("descriptor %d is not what it should be", fd)
 		}
 		syscall.CloseOnExec(fd)
@@ -134,32 +141,41 @@ func fault(err error) {
 	os.Exit(ExitFault)
 }
 
-// control listens for cancellations. When the pipe ends, the parent is gone, and so is this process with all that it
-// has started, whatever its tasks are doing.
+// control listens for cancellations and takes in shared data. When the socket ends, the parent is gone, and so is this
+// process with all that it has started, whatever its tasks are doing.
 func (p *process) control() {
-	in := link.NewReader(link.ControlFD)
+	in := link.NewControlReader(link.ControlFD)
 	for {
-		if err := in.Fill(); err != nil {
+		m, err := in.Next()
+		if err != nil {
 			if syscall.Getpgrp() == os.Getpid() {
 				_ = syscall.Kill(-os.Getpid(), syscall.SIGKILL)
 			}
 			os.Exit(ExitFault)
 		}
-		for {
-			h, _, ok := in.Next()
-			if !ok {
-				break
-			}
-			switch h.Type {
-			case link.Cancel:
-				p.cancel(h.Chunk, true)
-			case link.Recall:
-				p.cancel(h.Chunk, false)
-			default:
-				fault(fmt.Errorf("unexpected frame on the control pipe: %v", h.Type))
-			}
+		switch m.Type {
+		case link.Cancel:
+			p.cancel(m.ID, true)
+		case link.Recall:
+			p.cancel(m.ID, false)
+		case link.Share:
+			p.adopt(m)
+		case link.Forget:
+			p.shared.Remove(m.ID)
+		default:
+			fault(fmt.Errorf("unexpected frame on the control socket: %v", m.Type))
 		}
 	}
+}
+
+// adopt maps what the parent has shared. If that fails, it is the fault of the tasks that need it.
+func (p *process) adopt(m link.Message) {
+	if m.FD < 0 {
+		p.shared.Put(m.ID, nil, errors.New("shared data did not arrive: the worker has too many open files"))
+		return
+	}
+	s, err := shm.Adopt(m.FD, m.Size)
+	p.shared.Put(m.ID, s, err)
 }
 
 // cancel returns a chunk that has not begun. One that has is stopped, or left alone.
@@ -223,7 +239,7 @@ func (p *process) open(build string) (ready link.ReadyMessage) {
 			}
 			ready = failed(errors.New("the initializer called runtime.Goexit"))
 		}()
-		state, decode, err := p.kind.Open(context.Background(), m.Codec, m.Config)
+		state, decode, err := p.kind.Open(context.Background(), m.Codec, m.Config, p.shared)
 		finished = true
 		if err != nil {
 			ready = failed(err)
@@ -265,6 +281,7 @@ func (p *process) next() (link.Header, []byte, error) {
 // on where it stopped.
 func (p *process) loop() {
 	over := false
+	debug.SetPanicOnFault(true) // so that writing to read-only memory is the task's panic and not the worker's end
 	defer func() {
 		if !over {
 			go p.loop()
@@ -310,7 +327,7 @@ func (p *process) bind(h link.Header, payload []byte) binding {
 		return binding{err: errors.New("the function takes no bound arguments")}
 	}
 	start := time.Now()
-	args, err := f.Bind(p.codec, payload)
+	args, err := f.Bind(p.codec, payload, p.shared)
 	return binding{args, err, time.Since(start)}
 }
 
