@@ -120,6 +120,11 @@ func (m *mapping[In, Out]) Closing() {}
 func (m *mapping[In, Out]) Fail(i int, f *engine.Failure) {
 	var zero Out
 	m.outs[i] = zero
+	m.fail(i, f)
+}
+
+// fail remembers the error of the first task that failed.
+func (m *mapping[In, Out]) fail(i int, f *engine.Failure) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cancelled = m.cancelled || f.Cause == engine.Cancelled

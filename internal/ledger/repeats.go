@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -38,21 +39,85 @@ type repeats struct {
 	seen map[repeatKey]int64
 	ring []repeatKey
 	at   int
+
+	samples map[repeatKey]*trial // by sample in the place of the hash
+	first   map[repeatKey]int    // values of a function and class, up to wholeFirst
 }
 
 func (r *repeats) init() {
 	r.seed = maphash.MakeSeed()
 	r.seen = make(map[repeatKey]int64)
+	r.samples = make(map[repeatKey]*trial)
+	r.first = make(map[repeatKey]int)
 }
 
 // Watch looks at one encoded value that is about to be sent. Values that hold maps, whose entries are encoded in a
 // different order each time, are unordered: of them, two are taken for equal when each byte occurs as often. It returns
 // true for a value that has been seen before.
+//
+// To read all of a large value costs as much as sending it. So only the first few values of a function are summed up
+// whole, and later those of which a sample was seen before; what was found equal often enough is known by its sample.
 func (l *Ledger) Watch(function string, class Class, value []byte, unordered bool) (again bool) {
 	if len(value) <= RepeatSize {
 		return false
 	}
-	return l.Sent(function, class, "", len(value), l.Sum(value, unordered)) > 1
+	if unordered { // a sample of it would be another each time
+		return l.Sent(function, class, "", len(value), l.Sum(value, true)) > 1
+	}
+	r := &l.repeats
+	key := repeatKey{function, class, "", sample(r.seed, value), len(value)}
+	r.mu.Lock()
+	if len(r.samples) >= 2*watched {
+		maps.DeleteFunc(r.samples, func(_ repeatKey, t *trial) bool { return t.equal < 2 })
+	}
+	t := r.samples[key]
+	if t == nil {
+		t = new(trial)
+		r.samples[key] = t
+		of := repeatKey{function: function, class: class}
+		if r.first[of]++; r.first[of] > wholeFirst {
+			r.mu.Unlock()
+			return false
+		}
+	}
+	equal, sum := t.equal, t.sum
+	r.mu.Unlock()
+	if equal < wholeEqual {
+		sum = l.Sum(value, false)
+		r.mu.Lock()
+		if t.equal > 0 && t.sum != sum {
+			t.equal = 0
+		}
+		t.equal++
+		t.sum = sum
+		r.mu.Unlock()
+	}
+	return l.Sent(function, class, "", len(value), sum) > 1
+}
+
+const (
+	wholeFirst = 16 // values of a function and class that are summed up whole, whatever their samples
+	wholeEqual = 4  // times that a value is found equal before its sample will do
+)
+
+// trial is what is known of the values with one sample.
+type trial struct {
+	equal int // whole sums in a row that were the same
+	sum   uint64
+}
+
+// sample returns a sum of a part of a value: its ends, and blocks that are evenly spread.
+func sample(seed maphash.Seed, value []byte) uint64 {
+	const end, block, blocks = 4096, 64, 256
+	var h maphash.Hash
+	h.SetSeed(seed)
+	_, _ = h.Write(value[:end])
+	for i := range blocks {
+		at := (len(value) - block) / blocks * i
+		_, _ = h.Write(value[at : at+block])
+	}
+	_, _ = h.Write(value[len(value)-end:])
+	return h.Sum64()
 }
 
 // Sum returns a sum by which to know a value again.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // Ref is a reference to a segment. A struct type whose first field is a Ref stands for shared data: a pointer to it
@@ -80,6 +81,18 @@ func (t *Table) Put(id uint64, s *Segment, err error) {
 	}
 	close(t.come)
 	t.come = make(chan struct{})
+}
+
+// Holds reports whether an address lies in one of the segments.
+func (t *Table) Holds(addr uintptr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.segs {
+		if base := uintptr(unsafe.Pointer(unsafe.SliceData(s.mem))); addr-base < uintptr(len(s.mem)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Remove releases a segment.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -94,6 +95,9 @@ func (c *Chunk) Next() bool {
 			fault(fmt.Errorf("chunk %d: %w", c.id, err))
 		}
 		c.items, c.arg, c.answered = rest, item.Body, false
+		if item.Place.Len > 0 {
+			c.p.gc.argument(item.Place.Len)
+		}
 		c.index++
 		// The first and the last task of a chunk are timed, and all that follow a dear one; of cheap ones some. Where
 		// a task is not timed, the time since the last mark is divided by what the timed ones took to decode and encode.
@@ -244,6 +248,12 @@ func (c *Chunk) Unwound(v any) {
 		return
 	}
 	trace := stack()
+	if fault, ok := v.(interface {
+		runtime.Error
+		Addr() uintptr
+	}); ok && c.p.shared.Holds(fault.Addr()) {
+		v = "write to shared data, which is read-only: copy what is to be changed"
+	}
 	if !c.Ran(fmt.Errorf("panic: %v", describe(v))) {
 		return
 	}

@@ -55,6 +55,7 @@ type process struct {
 	out     *link.Outbox
 	mem     *link.Shared
 	shared  *shm.Table // what the parent has passed
+	gc      collector
 	codec   string
 	kind    *Kind
 	state   any
@@ -220,6 +221,7 @@ func (p *process) open(build string) (ready link.ReadyMessage) {
 			return failed(err)
 		}
 	}
+	p.gc.init(m.MaxMemory > 0)
 	p.codec = m.Codec
 	if p.kind = p.reg.Kind(m.Kind); p.kind == nil {
 		return failed(fmt.Errorf("kind %s is not registered in the worker: define it in a package variable, before brine.Main", m.Kind))

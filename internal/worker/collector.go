@@ -1,0 +1,56 @@
+package worker
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// Large arguments are garbage when their task is over, and the heap of a worker that has little else is small: then the
+// collector would run every few tasks, at the cost of several of them (docs/RATIONALE.md). So a worker that is sent large
+// arguments lets gather bytes of garbage, or one argument, come together first. A heap that is larger than that anyhow is
+// collected as ever, and so is one with a cap on its memory, or with GOGC set.
+const gather = 32 << 20
+
+// collector keeps the collector's goal up.
+type collector struct {
+	off   bool
+	floor uint64 // the goal, in bytes
+}
+
+func (g *collector) init(capped bool) {
+	_, set := os.LookupEnv("GOGC")
+	g.off = set || capped
+}
+
+// argument tells of the size of an argument that came in the arena.
+func (g *collector) argument(n int) {
+	floor := max(gather, uint64(n))
+	if g.off || floor <= g.floor {
+		return
+	}
+	first := g.floor == 0
+	g.floor = floor
+	g.set()
+	if first {
+		g.again()
+	}
+}
+
+// again looks at the heap after each collection.
+func (g *collector) again() {
+	runtime.AddCleanup(new([16]byte), func(g *collector) {
+		g.set()
+		g.again()
+	}, g)
+}
+
+// set makes the percentage that of which the goal is the floor, and no less than the usual one.
+func (g *collector) set() {
+	const usual, small = 100, 4 << 20
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	percent := int(100 * g.floor / max(live[0].Value.Uint64(), small))
+	debug.SetGCPercent(max(usual, percent))
+}
