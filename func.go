@@ -147,7 +147,7 @@ func MethodBoundNamed[C, S, A, In, Out any](name string, kind *Kind[C, S], f fun
 		a := new(A)
 		return a, c.decode(b, a, shared)
 	}
-	r := register(name, kind.name, f != nil, func(s S, ctx context.Context, a any, in In) (Out, error) { return f(s, ctx, *a.(*A), in) }, &boundEntry{bind, func() error {
+	r := register(name, kind.name, f != nil, func(s S, ctx context.Context, a any, in In) (Out, error) { return f(s, ctx, *a.(*A), in) }, &boundEntry{reflect.TypeFor[A](), bind, func() error {
 		if _, err := args.compiled(); err != nil {
 			return fmt.Errorf("brine: bound argument of %s: %w", name, err)
 		}
@@ -157,6 +157,7 @@ func MethodBoundNamed[C, S, A, In, Out any](name string, kind *Kind[C, S], f fun
 }
 
 type boundEntry struct {
+	typ   reflect.Type
 	bind  func(codec string, b []byte, shared *shm.Table) (any, error)
 	check func() error
 }
@@ -200,10 +201,10 @@ func register[S, In, Out any](name, kind string, ok bool, f func(S, context.Cont
 		panic("brine: a function needs a name")
 	}
 	sig := &signature[In, Out]{name: name}
-	e := &entry{kind: kind, state: reflect.TypeFor[S](), check: sig.check}
+	e := &entry{kind: kind, state: reflect.TypeFor[S](), check: sig.check, in: reflect.TypeFor[In]()}
 	e.Function = worker.Function{Name: name, Run: func(v any, c *worker.Chunk) { run(sig, f, v, c) }}
 	if b != nil {
-		e.Bind = b.bind
+		e.Bind, e.bound = b.bind, b.typ
 		e.check = func() error { return errors.Join(sig.check(), b.check()) }
 	}
 	registerFunction(e)

@@ -26,6 +26,23 @@ type entry struct {
 	kind  string       // empty for a plain function, which runs on every kind without state
 	state reflect.Type // of the worker
 	check func() error // finds out whether its types can be sent
+	in    reflect.Type // of the argument
+	bound reflect.Type // of the bound arguments, nil for none
+}
+
+// sent returns the type of what a function is sent in a class, nil when it is not known.
+func sent(function, class string) reflect.Type {
+	registered.mu.RLock()
+	defer registered.mu.RUnlock()
+	e := registered.functions[function]
+	switch {
+	case e == nil:
+		return nil
+	case class == "bound":
+		return e.bound
+	default:
+		return e.in
+	}
 }
 
 // registry shows the registered kinds and functions to a worker.

@@ -45,16 +45,31 @@ func (s Stats) report(w io.Writer) error {
 		}
 	}
 	t.write(&b)
+	s.reportShared(&b)
 	for _, r := range s.Repeats {
 		what := r.Class
 		if r.Path != "" {
 			what = r.Path + " in the " + r.Class
 		}
-		fmt.Fprintf(&b, "\nThe same %s of %s (%s) went out %s times: %s. Make it worker state, by way of the kind's config, or bind it (MethodBound, Bind): then it crosses once per worker.\n",
-			what, shortName(r.Func), size(r.Bytes), number(r.Count), size(r.Bytes*r.Count))
+		fmt.Fprintf(&b, "\nThe same %s of %s (%s) went out %s times: %s. %s\n",
+			what, shortName(r.Func), size(r.Bytes), number(r.Count), size(r.Bytes*r.Count), r.Remedy)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// reportShared writes what lies in shared memory, which is on no other line: it was not sent.
+func (s Stats) reportShared(b *strings.Builder) {
+	t := table{{"shared memory", "pieces", "bytes", "largest", "mapped"}}
+	for _, f := range s.Functions {
+		if f.Mapped.Count > 0 {
+			t.row([]string{shortName(f.Name), number(f.Published.Count), size(f.Published.Bytes), size(f.Published.Largest), plural(f.Mapped.Count, "time")})
+		}
+	}
+	if len(t) > 1 {
+		b.WriteByte('\n')
+		t.write(b)
+	}
 }
 
 // table is rows of columns, the heads first. Its first column is flush left, the others flush right.

@@ -44,6 +44,7 @@ type ProcessStats struct {
 	Ended  bool
 	Encode Tally
 	Decode Tally
+	Shared Tally         // data in shared memory that the parent published and a worker mapped; it was not sent
 	Tasks  int64         // that it ran
 	Run    time.Duration // that their functions took
 }
@@ -60,6 +61,8 @@ type FunctionStats struct {
 	ArgumentDecode Tally
 	ResultEncode   Tally // in the workers
 	ResultDecode   Tally // in the parent
+	Published      Tally // shared data that configurations, arguments and bound arguments refer to: each once
+	Mapped         Tally // by the workers: once in each
 }
 
 // Repeat is a value of more than 1 MB that went out more than once with equal content.
@@ -69,6 +72,8 @@ type Repeat struct {
 	Path  string // to the part of it that repeats, such as .Converter.Cache; empty for the whole
 	Bytes int64  // of one sending
 	Count int64  // of sendings
+
+	Remedy string // what to do about it: a sentence or two
 }
 
 // Stats returns the account of what crossed between this process and the pool's workers so far. It may be called at
@@ -80,7 +85,7 @@ func (p *pool) Stats() Stats {
 		Done: counts.Done, Failed: counts.Failed, Retried: counts.Retried,
 	}
 	for _, ps := range snap.Processes {
-		s.Processes = append(s.Processes, ProcessStats{ps.Name, ps.PID, ps.Ended, tallyOf(ps.Encode), tallyOf(ps.Decode), ps.Tasks, ps.Run})
+		s.Processes = append(s.Processes, ProcessStats{ps.Name, ps.PID, ps.Ended, tallyOf(ps.Encode), tallyOf(ps.Decode), tallyOf(ps.Shared), ps.Tasks, ps.Run})
 	}
 	for _, f := range snap.Functions {
 		tally := func(c ledger.Class, d ledger.Direction) Tally { return tallyOf(f.Classes[c][d]) }
@@ -94,10 +99,15 @@ func (p *pool) Stats() Stats {
 			ArgumentDecode: tally(ledger.Argument, ledger.Decode),
 			ResultEncode:   tally(ledger.Result, ledger.Encode),
 			ResultDecode:   tally(ledger.Result, ledger.Decode),
+			Published:      tally(ledger.Shared, ledger.Encode),
+			Mapped:         tally(ledger.Shared, ledger.Decode),
 		})
 	}
 	for _, r := range snap.Repeats {
-		s.Repeats = append(s.Repeats, Repeat{r.Function, r.Class.String(), r.Path, r.Bytes, r.Count})
+		s.Repeats = append(s.Repeats, Repeat{
+			Func: r.Function, Class: r.Class.String(), Path: r.Path, Bytes: r.Bytes, Count: r.Count,
+			Remedy: remedy(typeAt(sent(r.Function, r.Class.String()), r.Path)),
+		})
 	}
 	return s
 }
