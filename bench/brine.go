@@ -26,13 +26,9 @@ func newWorker(_ context.Context, calibrate bool) (*worker, error) {
 // Int is the empty task.
 func (*worker) Int(_ context.Context, n int) (int, error) { return n, nil }
 
-// Bytes gives back what it gets.
-func (*worker) Bytes(_ context.Context, b []byte) ([]byte, error) { return b, nil }
-
 var (
 	workers   = brine.Define(newWorker)
 	callInt   = brine.Method(workers, (*worker).Int)
-	callBytes = brine.Method(workers, (*worker).Bytes)
 	callBurn  = brine.Method(workers, (*worker).Burn)
 	callSleep = brine.Method(workers, (*worker).Sleep)
 )
@@ -59,24 +55,6 @@ func brineCall(callers, n int) entrant.Maker {
 			return entrant.Latency(c, call, pool.Close)
 		}
 		return entrant.Throughput(c, callers, call, pool.Close)
-	}
-}
-
-// brinePayload measures size bytes there and back.
-func brinePayload(size int) entrant.Maker {
-	return func(ctx context.Context, c entrant.Config) (entrant.Entrant, error) {
-		pool, err := openPool(ctx, 1, false)
-		if err != nil {
-			return entrant.Entrant{}, err
-		}
-		b := payload(size)
-		return entrant.Latency(c, func() error {
-			out, err := brine.Call(ctx, pool, callBytes, b)
-			if err != nil {
-				return err
-			}
-			return same(len(out), size)
-		}, pool.Close)
 	}
 }
 

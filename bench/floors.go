@@ -23,27 +23,16 @@ type pipes struct {
 // startEcho starts a process that echoes messages of size bytes. As in the floors of the project (floors/go/rtt.go, pipe_raw)
 // it runs unpinned and with GOMAXPROCS=1.
 func startEcho(size int) (*pipes, error) {
-	var down, up [2]int // down: to the child; up: from it
-	if err := syscall.Pipe2(down[:], syscall.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("pipe: %w", err)
-	}
-	if err := syscall.Pipe2(up[:], syscall.O_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("pipe: %w", err)
+	ours, theirs, err := pipePair()
+	if err != nil {
+		return nil, err
 	}
 	cmd, err := roleCommand("echo", strconv.Itoa(size))
 	if err != nil {
 		return nil, err
 	}
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
-	theirR, theirW := os.NewFile(uintptr(down[0]), "down"), os.NewFile(uintptr(up[1]), "up")
-	cmd.ExtraFiles = []*os.File{theirR, theirW} // 3 and 4
-	err = cmd.Start()
-	_ = theirR.Close()
-	_ = theirW.Close()
-	if err != nil {
-		return nil, fmt.Errorf("start the echo floor: %w", err)
-	}
-	return &pipes{child: cmd, r: up[0], w: down[1]}, nil
+	return &pipes{child: cmd, r: ours[0], w: ours[1]}, startWith(cmd, theirs)
 }
 
 // roundTrip sends b and reads as much back into it.
@@ -90,7 +79,7 @@ func floorEcho(size int) entrant.Maker {
 	}
 }
 
-var errShort = errors.New("the other side of the pipe is gone")
+var errShort = errors.New("the other side is gone")
 
 func readFull(fd int, b []byte) error {
 	for len(b) > 0 {
@@ -98,7 +87,7 @@ func readFull(fd int, b []byte) error {
 		switch {
 		case err == syscall.EINTR:
 		case err != nil:
-			return fmt.Errorf("read a pipe: %w", err)
+			return fmt.Errorf("read: %w", err)
 		case n <= 0:
 			return errShort
 		default:
@@ -114,7 +103,7 @@ func writeFull(fd int, b []byte) error {
 		switch {
 		case err == syscall.EINTR:
 		case err != nil:
-			return fmt.Errorf("write a pipe: %w", err)
+			return fmt.Errorf("write: %w", err)
 		default:
 			b = b[n:]
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -18,17 +19,19 @@ var handshake = plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "BRIN
 // echoServer is the service of the go-plugin peer.
 type echoServer interface {
 	Int(context.Context, *wrapperspb.Int64Value) (*wrapperspb.Int64Value, error)
-	Bytes(context.Context, *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error)
+	Trip(context.Context, *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error)
 }
 
-type echoPlugin struct{}
+type echoPlugin struct{ payloads *side }
 
 func (echoPlugin) Int(_ context.Context, n *wrapperspb.Int64Value) (*wrapperspb.Int64Value, error) { //nolint:unparam // the shape of a gRPC method
 	return wrapperspb.Int64(n.GetValue()), nil
 }
 
-func (echoPlugin) Bytes(_ context.Context, b *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) { //nolint:unparam // the shape of a gRPC method
-	return wrapperspb.Bytes(b.GetValue()), nil
+// Trip is the worker's part of a payload row.
+func (e echoPlugin) Trip(ctx context.Context, b *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
+	out, err := e.payloads.Trip(ctx, b.GetValue())
+	return wrapperspb.Bytes(out), err
 }
 
 // echoService is what protoc-gen-go-grpc would write for the two methods, by hand, with the well-known wrapper messages.
@@ -37,7 +40,7 @@ var echoService = grpc.ServiceDesc{
 	HandlerType: (*echoServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{MethodName: "Int", Handler: unary("Int", echoServer.Int)},
-		{MethodName: "Bytes", Handler: unary("Bytes", echoServer.Bytes)},
+		{MethodName: "Trip", Handler: unary("Trip", echoServer.Trip)},
 	},
 }
 
@@ -61,10 +64,11 @@ func unary[In, Out any](name string, method func(echoServer, context.Context, *I
 // grpcEcho tells go-plugin how to serve and how to reach the service.
 type grpcEcho struct {
 	plugin.NetRPCUnsupportedPlugin
+	size int // of payloads, in the child
 }
 
-func (grpcEcho) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error { //nolint:unparam // go-plugin's interface
-	s.RegisterService(&echoService, echoPlugin{})
+func (e grpcEcho) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error { //nolint:unparam // go-plugin's interface
+	s.RegisterService(&echoService, echoPlugin{workerSide(e.size)})
 	return nil
 }
 
@@ -78,9 +82,13 @@ type pluginPeer struct {
 	conn   *grpc.ClientConn
 }
 
-// startPlugin starts the child with go-plugin's own defaults: gRPC over a unix socket, no TLS.
-func startPlugin() (*pluginPeer, error) {
-	cmd, err := roleCommand("goplugin")
+// maxMessage is above every payload of the rows. gRPC's own limit, 4 MiB, is below some.
+const maxMessage = 256 << 20
+
+// startPlugin starts the child, for payloads of size bytes, with go-plugin's own defaults but for the size of messages: gRPC over a unix
+// socket, no TLS.
+func startPlugin(size int) (*pluginPeer, error) {
+	cmd, err := roleCommand("goplugin", strconv.Itoa(size))
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +97,10 @@ func startPlugin() (*pluginPeer, error) {
 		Plugins:          plugin.PluginSet{"echo": grpcEcho{}},
 		Cmd:              cmd,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		Logger:           hclog.NewNullLogger(),
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		},
+		Logger: hclog.NewNullLogger(),
 	})
 	conn, err := dispense(client)
 	if err != nil {
@@ -116,12 +127,18 @@ func dispense(client *plugin.Client) (*grpc.ClientConn, error) {
 }
 
 // gopluginMain is the child of startPlugin.
-func gopluginMain() int {
+func gopluginMain(args []string) int {
+	size, err := sizeArg(args)
+	if err != nil {
+		return 2
+	}
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: handshake,
-		Plugins:         plugin.PluginSet{"echo": grpcEcho{}},
-		GRPCServer:      plugin.DefaultGRPCServer,
-		Logger:          hclog.NewNullLogger(),
+		Plugins:         plugin.PluginSet{"echo": grpcEcho{size: size}},
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return plugin.DefaultGRPCServer(append(opts, grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage)))
+		},
+		Logger: hclog.NewNullLogger(),
 	})
 	return 0
 }
@@ -134,12 +151,12 @@ func (p *pluginPeer) int(ctx context.Context, n int64) error {
 	return same(out.GetValue(), n)
 }
 
-func (p *pluginPeer) bytes(ctx context.Context, b []byte) error {
+func (p *pluginPeer) trip(ctx context.Context, s *side) error {
 	var out wrapperspb.BytesValue
-	if err := p.conn.Invoke(ctx, "/brine.bench.Echo/Bytes", wrapperspb.Bytes(b), &out); err != nil {
+	if err := p.conn.Invoke(ctx, "/brine.bench.Echo/Trip", wrapperspb.Bytes(s.own), &out); err != nil {
 		return err
 	}
-	return same(len(out.GetValue()), len(b))
+	return s.read(out.GetValue())
 }
 
 func (p *pluginPeer) close() error {
@@ -150,7 +167,7 @@ func (p *pluginPeer) close() error {
 // gopluginCall measures calls by go-plugin: one caller if callers is 1, in microseconds a call, else in thousands of calls a second.
 func gopluginCall(callers int) entrant.Maker {
 	return func(ctx context.Context, c entrant.Config) (entrant.Entrant, error) {
-		p, err := startPlugin()
+		p, err := startPlugin(0)
 		if err != nil {
 			return entrant.Entrant{}, err
 		}
@@ -165,11 +182,11 @@ func gopluginCall(callers int) entrant.Maker {
 // gopluginPayload measures size bytes there and back.
 func gopluginPayload(size int) entrant.Maker {
 	return func(ctx context.Context, c entrant.Config) (entrant.Entrant, error) {
-		p, err := startPlugin()
+		p, err := startPlugin(size)
 		if err != nil {
 			return entrant.Entrant{}, err
 		}
-		b := payload(size)
-		return entrant.Latency(c, func() error { return p.bytes(ctx, b) }, p.close)
+		s := parentSide(size)
+		return entrant.Latency(c, func() error { return p.trip(ctx, s) }, p.close)
 	}
 }

@@ -1,7 +1,7 @@
 // Command bench measures Brine against floors, which are what the machine charges for the bare operation, and against peers, in the
 // same run and in turn, and prints the ratios beside the bars that the project has set itself.
 //
-//	go run ./bench                     # all rows, under two minutes
+//	go run ./bench                     # all rows, some three minutes
 //	go run ./bench -run 'call|map'     # some rows
 //	go run ./bench -short              # a look: small sizes, few rounds
 //	go run ./bench -json > bench.json  # every sample
@@ -60,7 +60,7 @@ func bench(args []string, stdout, stderr io.Writer) int {
 		}
 		return exitUsage
 	}
-	match, err := regexp.Compile(*pattern)
+	chosen, err := choose(rows(entrant.NewConfig(*short)), *pattern, *list)
 	switch {
 	case err != nil:
 		fmt.Fprintf(stderr, "bench: -run: %v\n", err)
@@ -74,12 +74,6 @@ func bench(args []string, stdout, stderr io.Writer) int {
 	}
 	if *short {
 		*rounds = min(*rounds, 2)
-	}
-	var chosen []row
-	for _, r := range rows(entrant.NewConfig(*short)) {
-		if match.MatchString(r.name) {
-			chosen = append(chosen, r)
-		}
 	}
 	if len(chosen) == 0 {
 		fmt.Fprintf(stderr, "bench: no row matches -run %q; -list names them\n", *pattern)
@@ -104,4 +98,23 @@ func bench(args []string, stdout, stderr io.Writer) int {
 		return exitError
 	}
 	return code
+}
+
+// choose returns the rows whose name matches the pattern. A row that is to be named must match it from end to end, but is listed as the others are.
+func choose(all []row, pattern string, list bool) ([]row, error) {
+	part, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	whole, err := regexp.Compile("^(?:" + pattern + ")$")
+	if err != nil {
+		return nil, err
+	}
+	var chosen []row
+	for _, r := range all {
+		if part.MatchString(r.name) && (list || !r.byName || whole.MatchString(r.name)) {
+			chosen = append(chosen, r)
+		}
+	}
+	return chosen, nil
 }

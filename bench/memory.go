@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -48,24 +47,40 @@ func watchHeap() (stop func() float64) {
 }
 
 // peakRSS is the most memory this process ever had resident, in MB, from /proc/self/status.
-func peakRSS() (float64, error) {
-	f, err := os.Open("/proc/self/status")
+func peakRSS() (float64, error) { return procMB("/proc/self/status", "VmHWM:") }
+
+// sumPSS is the memory of processes, in MB, where a page that n processes have mapped counts one n'th for each.
+func sumPSS(pids []int) (float64, error) {
+	sum := 0.0
+	for _, pid := range pids {
+		pss, err := procMB(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Pss:")
+		if err != nil {
+			return 0, err
+		}
+		sum += pss
+	}
+	return sum, nil
+}
+
+// procMB finds a figure by its name in a file of /proc.
+func procMB(path, name string) (float64, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return 0, fmt.Errorf("peak memory: %w", err)
+		return 0, fmt.Errorf("memory: %w", err)
 	}
 	defer f.Close()
 	for s := bufio.NewScanner(f); s.Scan(); {
-		rest, ok := strings.CutPrefix(s.Text(), "VmHWM:")
+		rest, ok := strings.CutPrefix(s.Text(), name)
 		if !ok {
 			continue
 		}
 		kb, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
 		if err != nil {
-			return 0, fmt.Errorf("peak memory: %w", err)
+			return 0, fmt.Errorf("memory: %w", err)
 		}
 		return kb * 1024 / 1e6, nil
 	}
-	return 0, errors.New("peak memory: no VmHWM in /proc/self/status")
+	return 0, fmt.Errorf("memory: no %s in %s", name, path)
 }
 
 // count yields 0 … n-1 and never holds more than one of them.

@@ -7,19 +7,22 @@ import (
 	"net/rpc"
 	"os"
 	"os/exec"
-	"syscall"
+	"strconv"
 
 	"github.com/brinepool/brine/bench/internal/entrant"
 )
 
 // Echo is the service of the net/rpc peer, in the shape that net/rpc asks for.
-type Echo struct{}
+type Echo struct{ payloads *side }
 
 // Int answers with its argument.
 func (Echo) Int(n int, out *int) error { *out = n; return nil }
 
-// Bytes answers with its argument.
-func (Echo) Bytes(b []byte, out *[]byte) error { *out = b; return nil }
+// Trip is the worker's part of a payload row.
+func (e Echo) Trip(b []byte, out *[]byte) (err error) {
+	*out, err = e.payloads.Trip(context.Background(), b)
+	return err
+}
 
 // rpcPeer is a child process that serves Echo by net/rpc (gob) over a unix stream socket.
 type rpcPeer struct {
@@ -27,16 +30,16 @@ type rpcPeer struct {
 	client *rpc.Client
 }
 
-// startRPC starts the child on one end of a socket pair: a unix socket without a name, so that no file is left behind.
-func startRPC() (*rpcPeer, error) {
-	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+// startRPC starts the child, for payloads of size bytes, on one end of a socket pair: a unix socket without a name, so that no file is left behind.
+func startRPC(size int) (*rpcPeer, error) {
+	fds, err := socketPair()
 	if err != nil {
-		return nil, fmt.Errorf("socketpair: %w", err)
+		return nil, err
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "rpc"), os.NewFile(uintptr(fds[1]), "rpc")
 	defer ours.Close()
 	defer theirs.Close()
-	cmd, err := roleCommand("netrpc")
+	cmd, err := roleCommand("netrpc", strconv.Itoa(size))
 	if err != nil {
 		return nil, err
 	}
@@ -53,13 +56,17 @@ func startRPC() (*rpcPeer, error) {
 }
 
 // netrpcMain is the child of startRPC.
-func netrpcMain() int {
+func netrpcMain(args []string) int {
+	size, err := sizeArg(args)
+	if err != nil {
+		return 2
+	}
 	conn, err := net.FileConn(os.NewFile(3, "rpc"))
 	if err != nil {
 		return 2
 	}
 	s := rpc.NewServer()
-	if err := s.RegisterName("Echo", Echo{}); err != nil {
+	if err := s.RegisterName("Echo", Echo{workerSide(size)}); err != nil {
 		return 2
 	}
 	s.ServeConn(conn)
@@ -74,12 +81,12 @@ func (p *rpcPeer) int(n int) error {
 	return same(out, n)
 }
 
-func (p *rpcPeer) bytes(b []byte) error {
+func (p *rpcPeer) trip(s *side) error {
 	var out []byte
-	if err := p.client.Call("Echo.Bytes", b, &out); err != nil {
+	if err := p.client.Call("Echo.Trip", s.own, &out); err != nil {
 		return err
 	}
-	return same(len(out), len(b))
+	return s.read(out)
 }
 
 // close ends the child by closing the socket, and waits for it.
@@ -93,7 +100,7 @@ func (p *rpcPeer) close() error {
 // netrpcCall measures calls by net/rpc: one caller if callers is 1, in microseconds a call, else in thousands of calls a second.
 func netrpcCall(callers int) entrant.Maker {
 	return func(_ context.Context, c entrant.Config) (entrant.Entrant, error) {
-		p, err := startRPC()
+		p, err := startRPC(0)
 		if err != nil {
 			return entrant.Entrant{}, err
 		}
@@ -108,11 +115,11 @@ func netrpcCall(callers int) entrant.Maker {
 // netrpcPayload measures size bytes there and back.
 func netrpcPayload(size int) entrant.Maker {
 	return func(_ context.Context, c entrant.Config) (entrant.Entrant, error) {
-		p, err := startRPC()
+		p, err := startRPC(size)
 		if err != nil {
 			return entrant.Entrant{}, err
 		}
-		b := payload(size)
-		return entrant.Latency(c, func() error { return p.bytes(b) }, p.close)
+		s := parentSide(size)
+		return entrant.Latency(c, func() error { return p.trip(s) }, p.close)
 	}
 }

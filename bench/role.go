@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 
 	"github.com/brinepool/brine/bench/internal/entrant"
 )
@@ -24,10 +25,14 @@ func role(name string, args []string) int {
 		return entrant.Main(entrants(), args)
 	case "echo":
 		return echoMain(args)
+	case "wire":
+		return wireMain(args)
+	case "fixed":
+		return fixedMain(args)
 	case "netrpc":
-		return netrpcMain()
+		return netrpcMain(args)
 	case "goplugin":
-		return gopluginMain()
+		return gopluginMain(args)
 	}
 	fmt.Fprintf(os.Stderr, "bench: no role %q\n", name)
 	return 2
@@ -41,11 +46,10 @@ func same[T comparable](got, want T) error {
 	return nil
 }
 
-// payload is size bytes that are not all the same.
-func payload(size int) []byte {
-	b := make([]byte, size)
-	for i := range b {
-		b[i] = byte(i * 31)
+// sizeArg is the only argument of a role that takes a size of payloads.
+func sizeArg(args []string) (int, error) {
+	if len(args) != 1 {
+		return 0, fmt.Errorf("bench: arguments %q: want one size", args)
 	}
-	return b
+	return strconv.Atoi(args[0])
 }

@@ -16,6 +16,7 @@ type row struct {
 	timeout  time.Duration // for the whole row; 0 means rowTimeout
 	rounds   int           // at most so many; 0 means no limit
 	start    starter       // how an entrant is started; nil means inThisProgram
+	byName   bool          // runs only if -run names it in full
 }
 
 // rowTimeout is how long a row may take before its entrants are killed.

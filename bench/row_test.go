@@ -17,8 +17,12 @@ import (
 func TestMain(m *testing.M) {
 	start.ReadyMain()
 	brine.Main()
-	if name, args := entrant.Role(); name == "entrant" {
+	switch name, args := entrant.Role(); name {
+	case "":
+	case "entrant":
 		os.Exit(entrant.Main(testEntrants, args))
+	default:
+		os.Exit(role(name, args))
 	}
 	os.Exit(m.Run())
 }
@@ -118,6 +122,35 @@ func TestJudge(t *testing.T) {
 			t.Errorf("verdict %s, want error", res.verdict())
 		}
 	})
+}
+
+func TestChoose(t *testing.T) {
+	t.Parallel()
+	all := []row{{name: "a/1"}, {name: "a/all", byName: true}, {name: "b"}}
+	for _, tt := range []struct {
+		pattern string
+		list    bool
+		want    string
+	}{
+		{"", false, "a/1 b"},
+		{"a", false, "a/1"},
+		{"a/all", false, "a/all"},
+		{"b|a/all", false, "a/all b"},
+		{"", true, "a/1 a/all b"},
+		{"b|1", true, "a/1 b"},
+	} {
+		var got []string
+		chosen, err := choose(all, tt.pattern, tt.list)
+		for _, r := range chosen {
+			got = append(got, r.name)
+		}
+		if s := strings.Join(got, " "); s != tt.want || err != nil {
+			t.Errorf("pattern %q, list %v: rows %q, error %v; want %q", tt.pattern, tt.list, s, err, tt.want)
+		}
+	}
+	if _, err := choose(all, "(", false); err == nil {
+		t.Error("no error for a bad pattern")
+	}
 }
 
 // TestRows checks that every row can be run: its entrants exist and its lines refer to them.

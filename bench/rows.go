@@ -56,8 +56,13 @@ func rows(c entrant.Config) []row {
 		makespanRow("makespan/pareto/sleep", "pareto", "sleep", atMost(1.10)),
 		growthRow(c),
 		memoryRow(c),
-		payloadRow("payload/64K", 64<<10),
-		payloadRow("payload/1M", 1<<20),
+		payloadRow(64<<10, bar{}),
+		floorsRow(256 << 10),
+		payloadRow(1<<20, bar{}),
+		floorsRow(8 << 20),
+		payloadRow(64<<20, atLeast(10)),
+		sweepRow(),
+		fixedRow(c),
 	}
 }
 
@@ -92,12 +97,8 @@ func entrants() map[string]entrant.Maker {
 	for _, n := range streamSizes(entrant.Config{}) {
 		all[streamName(n)] = brineStream(n)
 	}
-	for _, size := range []int{64 << 10, 1 << 20} {
-		all[fmt.Sprintf("payload/%d/brine", size)] = brinePayload(size)
-		all[fmt.Sprintf("payload/%d/pipes", size)] = floorEcho(size)
-		all[fmt.Sprintf("payload/%d/goplugin", size)] = gopluginPayload(size)
-		all[fmt.Sprintf("payload/%d/netrpc", size)] = netrpcPayload(size)
-	}
+	payloadEntrants(all)
+	fixedEntrants(all)
 	return all
 }
 
@@ -186,18 +187,3 @@ func streamName(n int) string { return fmt.Sprintf("stream/%d/brine", n) }
 
 // power writes a power of ten as one.
 func power(n int) string { return fmt.Sprintf("10^%.0f", math.Log10(float64(n))) }
-
-// payloadRow compares bytes there and back. No bar yet: the arena decides it.
-func payloadRow(name string, size int) row {
-	of := func(who string) string { return fmt.Sprintf("payload/%d/%s", size, who) }
-	ours := ref{of("brine"), 0}
-	return row{
-		name:     name,
-		entrants: []string{of("brine"), of("pipes"), of("goplugin"), of("netrpc")},
-		lines: []line{
-			{unit: "µs", ours: ours, theirs: ref{of("pipes"), 0}, peer: "two pipes, bare"},
-			{unit: "µs", ours: ours, theirs: ref{of("goplugin"), 0}, peer: "go-plugin gRPC", inverse: true},
-			{unit: "µs", ours: ours, theirs: ref{of("netrpc"), 0}, peer: "net/rpc unix", inverse: true},
-		},
-	}
-}

@@ -55,7 +55,7 @@ func Rate(window time.Duration, callers int, f func() error) (float64, error) {
 	return float64(calls.Load()) / spent.Seconds() / 1e3, first
 }
 
-// Latency makes an entrant whose sample is the microseconds of one call. It calls f for a quarter of a window first, unmeasured.
+// Latency makes an entrant whose sample is the microseconds of one call. It calls f for a quarter of a window first, and warmCalls times at least, unmeasured.
 func Latency(c Config, f func() error, done func() error) (Entrant, error) {
 	return warmed(Entrant{Close: done, Sample: func(context.Context) ([]float64, error) {
 		v, err := PerCall(c.Window, f)
@@ -71,8 +71,18 @@ func Throughput(c Config, callers int, f func() error, done func() error) (Entra
 	}}, c, f)
 }
 
+// warmCalls is the least number of unmeasured calls: the first of large payloads pay for the memory that the others use again.
+const warmCalls = 4
+
 func warmed(e Entrant, c Config, f func() error) (Entrant, error) {
-	if _, err := PerCall(c.Window/4, f); err != nil {
+	var err error
+	for i := 0; i < warmCalls && err == nil; i++ {
+		err = f()
+	}
+	if err == nil {
+		_, err = PerCall(c.Window/4, f)
+	}
+	if err != nil {
 		if e.Close != nil {
 			_ = e.Close()
 		}
