@@ -26,9 +26,9 @@ var (
 type coding[T any] struct {
 	append    func(dst []byte, v *T, refs *shm.Refs) ([]byte, error)
 	decode    func(src []byte, v *T, shared *shm.Table) error
-	lend      func(src []byte, v *T) error // decodes in place; nil where the codec can't
-	estimate  func(v *T) int               // about how many bytes append will take; nil when they are few
-	unordered bool                         // values may hold maps, whose encoding differs from time to time
+	lend      func(src []byte, v *T, shared *shm.Table) error // decodes in place; nil where the codec can't
+	estimate  func(v *T) int                                  // about how many bytes append will take; nil when they are few
+	unordered bool                                            // values may hold maps, whose encoding differs from time to time
 }
 
 // codings holds the compiled coding of a type once it is needed.

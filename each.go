@@ -152,9 +152,9 @@ func (v *visit[In, Out]) hand(a arrival, use func(int, Out) error) error {
 	var out Out
 	decode := v.plan.out.lend
 	if decode == nil {
-		decode = func(b []byte, out *Out) error { return v.plan.out.decode(b, out, nil) }
+		decode = v.plan.out.decode
 	}
-	if err := decode(a.b, &out); err != nil {
+	if err := decode(a.b, &out, nil); err != nil {
 		v.fail(a.index, &engine.Failure{Cause: engine.Unread, Attempt: 1, Err: err})
 		return nil
 	}

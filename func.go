@@ -22,6 +22,7 @@ type Func[S, In, Out any] struct {
 	sig    *signature[In, Out]
 	bound  *binding
 	limits Limits
+	lent   bool
 }
 
 // Limits bound the tasks of a function. They are part of the Func, see Func.With.
@@ -73,6 +74,16 @@ func (s *signature[In, Out]) check() error {
 // With returns the function with other limits.
 func (f Func[S, In, Out]) With(l Limits) Func[S, In, Out] {
 	f.limits = l
+	return f
+}
+
+// InPlace returns the function with large arguments used in place: the strings, byte slices and slices of numbers of an
+// argument of 16 KB or more are read in the shared memory in which they came, without a copy. (Slices whose elements are
+// not aligned there, and those that hold bools, are copies.) Such an argument is valid until its task returns, and
+// read-only: a write to it is a panic of the task. What the task keeps, it is to copy. Without InPlace, an argument is the
+// task's own. Each does the same for results.
+func (f Func[S, In, Out]) InPlace() Func[S, In, Out] {
+	f.lent = true
 	return f
 }
 
@@ -227,7 +238,11 @@ func run[S, In, Out any](sig *signature[In, Out], f func(S, context.Context, any
 	}
 	t := task[S, In, Out]{f: f, state: st.v, c: c}
 	for c.Next() {
-		if err := in.decode(c.Arg(), &t.in, c.Shared()); err != nil {
+		decode := in.decode
+		if c.Lent() && in.lend != nil {
+			decode = in.lend
+		}
+		if err := decode(c.Arg(), &t.in, c.Shared()); err != nil {
 			if c.Ran(err) {
 				c.Fail(link.BadArg, err)
 			}

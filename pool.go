@@ -230,6 +230,6 @@ func job[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], w 
 	}
 	j := engine.NewJob(ctx, pl.f, w, f.limits.Chunk)
 	j.Bound, j.Timeout, j.Retries = b, f.limits.Timeout, f.limits.Retries
-	j.Sized = pl.in.estimate != nil
+	j.Sized, j.Lent = pl.in.estimate != nil, f.lent
 	return j, pl, nil
 }

@@ -46,7 +46,9 @@ func (c Coder[T]) DecodeShared(src []byte, v *T, table *shm.Table) error {
 }
 
 // Lend is that of [Plan].
-func (c Coder[T]) Lend(src []byte, v *T) error { return c.plan.Lend(src, unsafe.Pointer(v)) }
+func (c Coder[T]) Lend(src []byte, v *T, table *shm.Table) error {
+	return c.plan.Lend(src, unsafe.Pointer(v), table)
+}
 
 // Estimate is that of [Plan].
 func (c Coder[T]) Estimate(v *T) int { return c.plan.Estimate(unsafe.Pointer(v)) }

@@ -90,12 +90,13 @@ func (p *Plan) DecodeShared(src []byte, v unsafe.Pointer, table *shm.Table) erro
 	return d.whole(p.node, v)
 }
 
-// Lend is Decode into a value whose strings, byte slices and slices of elements
+// Lend is DecodeShared into a value whose strings, byte slices and slices of elements
 // without pointers lie in src where they can: it is valid as long as src is, and
 // must not be changed. Slices whose elements are not aligned in src, and bools,
 // are copied.
-func (p *Plan) Lend(src []byte, v unsafe.Pointer) error {
+func (p *Plan) Lend(src []byte, v unsafe.Pointer, table *shm.Table) error {
 	d := newDecoder(src)
+	d.table = table
 	d.lend = true
 	return d.whole(p.node, v)
 }

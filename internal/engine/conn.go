@@ -31,6 +31,7 @@ type conn struct {
 	flights []flight // sent and not wholly answered, in order
 	groups  int      // of flights
 	nextID  uint64
+	config  link.Place // until the worker is ready
 	spans   []sched.Span
 	knows   []*ledger.Lines // by number of function, nil for one that the worker has not been told of
 	bound   []*Bound        // that the worker keeps, the least recently used first
@@ -38,7 +39,8 @@ type conn struct {
 	stuck   stuck
 	woke    bool // somebody waited for what was delivered
 
-	refs shm.Refs // of the chunk that is being encoded
+	refs  shm.Refs     // of the chunk that is being encoded
+	loose []link.Place // of bound arguments that go out ahead of the next chunk
 
 	answered bool // a chunk was, which is still among the active ones
 	fruitful bool // it has answered something
@@ -214,8 +216,16 @@ func (w *conn) send(s sched.Span) {
 		return
 	}
 	j.Func.sent[ledger.Argument][ledger.Encode].Add(s.Len(), int64(bytes), int64(largest), time.Since(start))
-	_ = link.EndFrame(b, at, link.Header{Type: link.Chunk, Count: uint32(s.Len()), Chunk: id, Func: j.Func.number})
+	h := link.Header{Type: link.Chunk, Count: uint32(s.Len()), Chunk: id, Func: j.Func.number}
+	if j.Lent {
+		h.Flags = link.Lent
+	}
+	_ = link.EndFrame(b, at, h)
 	w.link.SetBuffer(b)
+	for _, place := range w.loose { // the worker has read them when it has answered the first task
+		places = slices.Insert(places, 0, placed{s.Lo, place})
+	}
+	w.loose = w.loose[:0]
 	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, bytes: bytes, placed: places, refs: w.refs.Take()})
 	w.issued += s.Len()
 }
@@ -281,10 +291,15 @@ func (w *conn) introduce(b []byte, j *Job) ([]byte, error) {
 		b, _ = link.AppendFrame(b, link.Header{Type: link.Free, Chunk: w.bound[0].ID}, nil)
 		w.bound = append(w.bound[:0], w.bound[1:]...)
 	}
-	b, err := link.AppendFrame(b, link.Header{Type: link.Bind, Func: j.Func.number, Chunk: j.Bound.ID}, j.Bound.Bytes)
-	if err != nil {
+	before := len(b)
+	b, at := link.AppendHeader(b)
+	b, place := w.load(b, j.Bound.Bytes)
+	if err := link.EndFrame(b, at, link.Header{Type: link.Bind, Func: j.Func.number, Chunk: j.Bound.ID}); err != nil {
 		w.refs.Cut(0)
-		return b, fmt.Errorf("brine: bound arguments of %s: %w", j.Func.Name, err)
+		return b[:before], fmt.Errorf("brine: bound arguments of %s: %w", j.Func.Name, err)
+	}
+	if place.Len > 0 {
+		w.loose = append(w.loose, place)
 	}
 	w.bound = append(w.bound, j.Bound)
 	n := int64(len(j.Bound.Bytes))

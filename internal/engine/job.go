@@ -109,6 +109,7 @@ type Job struct {
 	Timeout time.Duration
 	Retries int
 	Sized   bool // arguments may be large
+	Lent    bool // the worker reads large arguments in place
 
 	work  Work
 	keep  Keeper // work, if it is one

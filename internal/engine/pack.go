@@ -70,6 +70,20 @@ func (w *conn) pack(b []byte, j *Job, i int) (_ []byte, size int, at link.Place,
 	return b, size, at, nil
 }
 
+// load appends an item for a value that is encoded already, in the arena when it is large.
+func (w *conn) load(b, value []byte) ([]byte, link.Place) {
+	if len(value) >= link.ArenaFrom {
+		if room := w.link.Arena.Alloc(len(value)); cap(room) >= len(value) {
+			at, _ := w.link.Arena.Keep(append(room, value...))
+			return link.AppendPlaced(b, link.OK, at), at
+		}
+	}
+	b, item := link.AppendItem(b)
+	b = append(b, value...)
+	link.EndItem(b, item, link.OK)
+	return b, link.Place{}
+}
+
 // passAll passes the segments that the chunk refers to, from the number-th on.
 func (w *conn) passAll(sent, line *ledger.Lines, number int) error {
 	for _, s := range w.refs.List()[number:] {

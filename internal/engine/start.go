@@ -75,6 +75,9 @@ func (s *slot) start() (*conn, error) {
 		return nil, err
 	}
 	m, err := w.greet()
+	if w.config.Len > 0 {
+		w.link.Arena.Free(w.config) // it has been read
+	}
 	if err == nil {
 		if f := readyFailure(m); f != nil {
 			err = &StartError{s.e.cfg.Kind, f}
@@ -138,8 +141,9 @@ func (s *slot) launch() (*conn, error) {
 	}
 	m := link.InitMessage{
 		Version: link.Version, Build: e.cfg.Build, MaxMemory: e.cfg.MaxMemory,
-		Kind: e.cfg.Kind, Codec: e.cfg.Codec, Config: e.cfg.Config,
+		Kind: e.cfg.Kind, Codec: e.cfg.Codec,
 	}
+	m.Config, w.config = w.load(nil, e.cfg.Config)
 	b, at := link.AppendHeader(l.Buffer())
 	b = m.Append(b)
 	err = link.EndFrame(b, at, link.Header{Type: link.Init})

@@ -224,6 +224,11 @@ func leaseWord(leases []byte, slot uint32) *atomic.Uint32 {
 // View is a peer's arena, mapped for reading.
 type View []byte
 
+// Holds reports whether an address lies in the arena.
+func (v View) Holds(addr uintptr) bool {
+	return addr-uintptr(unsafe.Pointer(unsafe.SliceData(v))) < uintptr(len(v))
+}
+
 // slice returns n bytes at off, if the arena has them.
 func (v View) slice(off, n uint64) ([]byte, error) {
 	if size := uint64(len(v)); n == 0 || off > size || n > size-off {

@@ -64,6 +64,9 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint8(t))
 }
 
+// Lent is a flag of a Chunk frame: arguments in the arena are read in place.
+const Lent uint8 = 1
+
 // Header is the fixed part of a frame. Its first eight bytes, length and count, are written together by one store in
 // a journal, so that a frame there is whole at every instant.
 type Header struct {

@@ -16,7 +16,7 @@ type InitMessage struct {
 	MaxMemory int64  // RLIMIT_DATA in bytes, 0 for none
 	Kind      string
 	Codec     string // name, empty for the compiled one
-	Config    []byte // encoded
+	Config    []byte // an item: the encoded configuration
 }
 
 // Append appends the message's encoding.

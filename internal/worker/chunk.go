@@ -29,6 +29,7 @@ type Chunk struct {
 	id      uint64
 	count   uint32
 	items   []byte
+	lent    bool // large arguments are read in place
 	timeout time.Duration
 	bound   binding
 	begun   bool
@@ -36,6 +37,7 @@ type Chunk struct {
 
 	index    uint32 // of the next task; the current one is the one before
 	arg      []byte
+	placed   bool         // arg is in the arena
 	answered bool         // the current task has its result
 	task     *taskContext // of the current one
 	started  time.Time
@@ -95,7 +97,7 @@ func (c *Chunk) Next() bool {
 			fault(fmt.Errorf("chunk %d: %w", c.id, err))
 		}
 		c.items, c.arg, c.answered = rest, item.Body, false
-		if item.Place.Len > 0 {
+		if c.placed = item.Place.Len > 0; c.placed && !c.lent {
 			c.p.gc.argument(item.Place.Len)
 		}
 		c.index++
@@ -155,6 +157,9 @@ func (c *Chunk) cancel() {
 
 // Arg returns the encoded argument of the current task, valid until the next.
 func (c *Chunk) Arg() []byte { return c.arg }
+
+// Lent says that the current argument is to be read in place: it is valid, and must not change, until its task ends.
+func (c *Chunk) Lent() bool { return c.lent && c.placed }
 
 // Bound returns the decoded arguments that were sent once.
 func (c *Chunk) Bound() any { return c.bound.args }
@@ -251,8 +256,13 @@ func (c *Chunk) Unwound(v any) {
 	if fault, ok := v.(interface {
 		runtime.Error
 		Addr() uintptr
-	}); ok && c.p.shared.Holds(fault.Addr()) {
-		v = "write to shared data, which is read-only: copy what is to be changed"
+	}); ok {
+		switch {
+		case c.p.shared.Holds(fault.Addr()):
+			v = "write to shared data, which is read-only: copy what is to be changed"
+		case c.p.mem.Arguments.Holds(fault.Addr()):
+			v = "write to an argument that is used in place, which is read-only: copy what is to be changed"
+		}
 	}
 	if !c.Ran(fmt.Errorf("panic: %v", describe(v))) {
 		return

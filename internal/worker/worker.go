@@ -213,6 +213,10 @@ func (p *process) open(build string) (ready link.ReadyMessage) {
 	if err := m.Parse(payload); err != nil {
 		return failed(err)
 	}
+	var config link.Item
+	if _, err := config.Next(m.Config, p.mem.Arguments); err != nil {
+		return failed(err)
+	}
 	if m.Version != link.Version || m.Build != build {
 		return failed(fmt.Errorf("the worker is another build (protocol %d, %s) than its parent (protocol %d, %s)", link.Version, build, m.Version, m.Build))
 	}
@@ -241,7 +245,7 @@ func (p *process) open(build string) (ready link.ReadyMessage) {
 			}
 			ready = failed(errors.New("the initializer called runtime.Goexit"))
 		}()
-		state, decode, err := p.kind.Open(context.Background(), m.Codec, m.Config, p.shared)
+		state, decode, err := p.kind.Open(context.Background(), m.Codec, config.Body, p.shared)
 		finished = true
 		if err != nil {
 			ready = failed(err)
@@ -328,8 +332,12 @@ func (p *process) bind(h link.Header, payload []byte) binding {
 	if f == nil || f.Bind == nil {
 		return binding{err: errors.New("the function takes no bound arguments")}
 	}
+	var item link.Item
+	if _, err := item.Next(payload, p.mem.Arguments); err != nil {
+		return binding{err: err}
+	}
 	start := time.Now()
-	args, err := f.Bind(p.codec, payload, p.shared)
+	args, err := f.Bind(p.codec, item.Body, p.shared)
 	return binding{args, err, time.Since(start)}
 }
 
@@ -349,7 +357,7 @@ func (p *process) takeChunk(h link.Header, payload []byte) error {
 	if f == nil {
 		return fmt.Errorf("chunk %d is for function %d, which has no name", h.Chunk, h.Func)
 	}
-	c := &Chunk{p: p, f: f, id: h.Chunk, count: h.Count, items: items, timeout: time.Duration(m.Timeout)}
+	c := &Chunk{p: p, f: f, id: h.Chunk, count: h.Count, items: items, lent: h.Flags&link.Lent != 0, timeout: time.Duration(m.Timeout)}
 	if m.Bound != 0 {
 		b, ok := p.bound[m.Bound]
 		if !ok {
