@@ -3,6 +3,7 @@ package brine_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
@@ -14,6 +15,8 @@ import (
 
 func TestMain(m *testing.M) {
 	brine.Main()
+	// Workers that are killed while they start, as many are here, would bury the tests' own lines.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	before := takeFootprint()
 	code := m.Run()
 	removePrograms()
