@@ -9,11 +9,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/brinepool/brine/internal/shm"
 )
 
 const (
 	defaultGrace    = time.Second
 	inFlightPerTask = 1024 // default of InFlight, for each worker
+	arenaShare      = 8    // the part of the memory there is that arenas may take: one in so many
 )
 
 // Options say how a pool is set up. Nil, and the zero value of every field, stand for the defaults.
@@ -92,7 +95,7 @@ func (o *Options) filled() (Options, error) {
 		f.InFlight = inFlightPerTask * f.Workers
 	}
 	if f.ArenaMemory == 0 {
-		f.ArenaMemory = arenaMemory()
+		f.ArenaMemory = shm.Total() / arenaShare
 	}
 	if f.Grace == 0 {
 		f.Grace = defaultGrace

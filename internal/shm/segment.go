@@ -42,6 +42,9 @@ func Publish(name string, parts ...[]byte) (*Segment, error) {
 	for _, p := range parts {
 		size += int64(len(p))
 	}
+	if err := room(size); err != nil {
+		return nil, err
+	}
 	fd, err := Create(name, size)
 	if err != nil {
 		return nil, err
@@ -81,6 +84,9 @@ func writeAll(fd int, b []byte) error {
 // Make makes a segment of zeros that its maker can write until Seal. All its pages are there, so that a write can't
 // fail.
 func Make(name string, size int64) (*Segment, error) {
+	if err := room(size); err != nil {
+		return nil, err
+	}
 	fd, err := Create(name, size)
 	if err != nil {
 		return nil, err
