@@ -82,7 +82,11 @@ bench: ## run the benchmarks against floors and peers: BENCHFLAGS=-short
 .PHONY: examples
 examples: ## run every example
 	@for d in examples/*/; do \
-		args=; [ "$$d" != examples/gosource/ ] || args="$$(go env GOROOT)/src"; \
+		case $$d in \
+		examples/gosource/) args="$$(go env GOROOT)/src" ;; \
+		examples/fixeddata/) args="-max 4000000 -turns 40" ;; \
+		*) args= ;; \
+		esac; \
 		echo "== $$d"; (cd "$$d" && go run . $$args); \
 	done
 

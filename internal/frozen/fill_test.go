@@ -2,6 +2,7 @@ package frozen
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"strings"
@@ -65,6 +66,39 @@ func TestFillFindsKeysThatComeTwice(t *testing.T) {
 	twice(t, pairs[string, int]{{"", 1}, {"", 1}}, `the key "" is there twice`)
 	twice(t, pairs[int32, string]{{-7, "a"}, {1, ""}, {-7, "b"}}, `the key -7 is there twice`)
 	twice(t, pairs[uint64, int8]{{1 << 63, 1}, {1 << 63, 1}}, `the key 9223372036854775808 is there twice`)
+}
+
+// TestFillFindsOneKeyThatComesTwice among many, so that others share its bucket.
+func TestFillFindsOneKeyThatComesTwice(t *testing.T) {
+	t.Parallel()
+	var p pairs[int, string]
+	for i := range 1000 {
+		p = append(p, pairs[int, string]{{i, "value"}}...)
+	}
+	for i := range 20 {
+		p[999].k = i * 37
+		twice(t, p, fmt.Sprintf("the key %d is there twice", i*37))
+	}
+}
+
+// TestFillStops reading a sequence that doesn't end.
+func TestFillStops(t *testing.T) {
+	t.Parallel()
+	endless := func(yield func(int, int) bool) {
+		for i := 0; yield(i, i); i++ {
+			if i == 10 {
+				t.Error("read on behind the last entry")
+				return
+			}
+		}
+	}
+	n, size, err := Size(pairs[int, int]{{1, 1}}.all())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Fill(make([]byte, size), n, endless); !errors.Is(err, errChanged) {
+		t.Errorf("%v, want %v", err, errChanged)
+	}
 }
 
 func twice[K, V any](t *testing.T, p pairs[K, V], want string) {

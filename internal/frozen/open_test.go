@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 func TestOpenRefusesOtherTypes(t *testing.T) {
@@ -85,8 +87,7 @@ func TestOpenRefusesHeaders(t *testing.T) {
 // values. A bit of the secret may be one that no hash depends on.
 func TestCheckFindsDamage(t *testing.T) {
 	t.Parallel()
-	want := map[string]string{"key one": "VALUE", "key two": "VALUE", "key three": "VALUE"}
-	_, mem := build(t, maps.All(want))
+	mem := fixed(t, pairs[string, string]{{"key one", "VALUE"}, {"key two", "VALUE"}, {"key three", "VALUE"}}.all())
 	for at := range mem {
 		if at >= atSecret && at < atSecret+32 {
 			continue
@@ -105,5 +106,53 @@ func TestCheckFindsDamage(t *testing.T) {
 				t.Errorf("bit %d of byte %d: %v", bit, at, err)
 			}
 		}
+	}
+}
+
+// TestEmptySlots has tables in which every slot is empty: the key of empty slots is none.
+func TestEmptySlots(t *testing.T) {
+	t.Parallel()
+	numbers, _ := build(t, maps.All(map[uint64]string{}))
+	if v, ok := numbers.Get(numbers.empty); ok {
+		t.Errorf("the key of empty slots has the value %q", v)
+	}
+	texts, _ := build(t, maps.All(map[string]string{}))
+	for i := range 1 << 18 { // more than there are tags
+		if v, ok := texts.Get(strconv.Itoa(i)); ok {
+			t.Errorf("%d has the value %q in an empty table", i, v)
+		}
+	}
+}
+
+// TestEntryOutsideData has a slot that refers to what looks like an entry in the header.
+func TestEntryOutsideData(t *testing.T) {
+	t.Parallel()
+	m, mem := build(t, maps.All(map[string]string{"k": "value"}))
+	slot := mem[m.header.table:]
+	if binary.LittleEndian.Uint64(slot) == 0 {
+		slot = slot[8:]
+	}
+	const at = 112
+	copy(mem[at:], "\x01\x00\x00\x00\x00\x00\x00\x00k")
+	binary.LittleEndian.PutUint64(slot, binary.LittleEndian.Uint64(slot)&^offsetMask|at)
+	if v, ok := m.Get("k"); ok {
+		t.Errorf("found %q in the header", v)
+	}
+	if err := m.Check(); err == nil {
+		t.Error("Check found nothing")
+	}
+}
+
+// TestDamagedBool has a bool that is neither 0 nor 1, which Go takes for neither true nor false.
+func TestDamagedBool(t *testing.T) {
+	t.Parallel()
+	m, mem := build(t, maps.All(map[string]bool{"k": true}))
+	mem[m.data+4] = 2
+	v, ok := m.Get("k")
+	if b := *(*byte)(unsafe.Pointer(&v)); !ok || b != 1 {
+		t.Errorf("the byte is %d, %t, want 1", b, ok)
+	}
+	if err := m.Check(); err == nil {
+		t.Error("Check found nothing")
 	}
 }
