@@ -27,7 +27,7 @@ type Options struct {
 	// MaxTasks is how many tasks a worker runs before it is replaced by a new one. Default: any number.
 	MaxTasks int
 	// MaxMemory caps the memory of each worker in bytes, hard, by RLIMIT_DATA: an allocation beyond it ends the worker,
-	// and its task with a CrashError. It counts private writable memory, what C maps included. The Go runtime asks for
+	// and its task with a CrashError. It counts private writable memory, what C maps included, and no shared memory. The Go runtime asks for
 	// memory in portions of 64 MiB, so that a cap of 100 MiB leaves room for about 50 MiB of data, and one below 16 MiB is
 	// an error. The worker's collector is told to keep to three quarters of the cap. Default: no cap.
 	MaxMemory int64
