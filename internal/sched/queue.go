@@ -193,7 +193,7 @@ func (q *Queue) share(j *Job, workers int) int {
 	if task == 0 {
 		return min(probe, rest)
 	}
-	even := q.waiting/max(1, workers) + 1
+	even := max(q.waiting, j.limit)/max(1, workers) + 1 // of a small job, the last chunk is as large as the first
 	return min(max(1, int(target/task)), max(rest, min(even, int(worth/task))), maxChunk)
 }
 
