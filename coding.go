@@ -1,6 +1,7 @@
 package brine
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -25,8 +26,8 @@ var (
 // coding turns values of one type into bytes and back.
 type coding[T any] struct {
 	append    func(dst []byte, v *T, refs *shm.Refs) ([]byte, error)
-	decode    func(src []byte, v *T, shared *shm.Table) error
-	lend      func(src []byte, v *T, shared *shm.Table) error // decodes in place; nil where the codec can't
+	decode    func(src []byte, v *T, shared shm.Source) error
+	lend      func(src []byte, v *T, shared shm.Source) error // decodes in place; nil where the codec can't
 	estimate  func(v *T) int                                  // about how many bytes append will take; nil when they are few
 	unordered bool                                            // values may hold maps, whose encoding differs from time to time
 }
@@ -56,18 +57,44 @@ func (cs *codings[T]) with(c Codec) (*coding[T], error) {
 	if c == nil {
 		return cs.compiled()
 	}
-	if t := reflect.TypeFor[T](); codec.HoldsShared(t) {
-		return nil, fmt.Errorf("brine: %v holds shared data, which codec %s can't carry: leave Options.Codec nil", t, c.Name())
+	if err := refuseShared[T]("which codec " + c.Name() + " can't carry: leave Options.Codec nil"); err != nil {
+		return nil, err
 	}
 	return &coding[T]{
-		append: func(dst []byte, v *T, _ *shm.Refs) ([]byte, error) { return c.Append(dst, v) },
-		decode: func(src []byte, v *T, _ *shm.Table) error {
+		append:   func(dst []byte, v *T, _ *shm.Refs) ([]byte, error) { return c.Append(dst, v) },
+		estimate: func(*T) int { return 0 }, // it could be anything
+		decode: func(src []byte, v *T, _ shm.Source) error {
 			var zero T
 			*v = zero // a codec may leave fields alone that the bytes don't mention
 			return c.Decode(src, v)
 		},
 		unordered: mayHoldMap(reflect.TypeFor[T](), nil),
 	}, nil
+}
+
+// refuseShared returns an error if a T holds shared data, which can't cross there for some reason.
+func refuseShared[T any](why string) error {
+	path, err := codec.SharedIn(reflect.TypeFor[T](), func(reflect.Type) error { return errShared })
+	if err != nil {
+		return fmt.Errorf("brine: %s is shared data, %s", path, why)
+	}
+	return nil
+}
+
+var errShared = errors.New("shared data")
+
+// checkShared returns an error if a T holds shared data of a type that there can't be.
+func checkShared[T any]() error {
+	path, err := codec.SharedIn(reflect.TypeFor[T](), func(t reflect.Type) error {
+		if s, ok := reflect.TypeAssert[interface{ possible() error }](reflect.New(t)); ok {
+			return s.possible()
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("brine: %s: %w", path, err)
+	}
+	return nil
 }
 
 func mayHoldMap(t reflect.Type, above []reflect.Type) bool {

@@ -6,9 +6,9 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
-	"unsafe"
 
 	"github.com/brinepool/brine/internal/engine"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // Each runs a task for each element of ins and hands each result to use, with the index of its element, as the tasks
@@ -20,38 +20,46 @@ import (
 //
 // use is called by the goroutine that called Each, one result at a time; it may use the pool. When it returns an error,
 // tasks that have not begun are not run, and Each returns the error once the others have ended. A task that fails has
-// no result; the error is then, as that of Map, the *TaskError of the first index that failed. When ctx ends, it is
-// ctx.Err().
+// no result; the error is then, as that of Map, the *TaskError of the first index that failed. When ctx ends before all
+// tasks have, it is ctx.Err(), and ErrClosed when the pool is closed.
+//
+// Tasks are begun as results are used: at no time are more than Options.InFlight results waiting for use, nor more than
+// some 32 MB of them for each worker.
 func Each[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], ins []In, use func(i int, out Out) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	taskCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	m := &visit[In, Out]{mapping: mapping[In, Out]{ins: ins, first: -1}}
+	m := &visit[In, Out]{mapping: mapping[In, Out]{ins: ins, first: -1}, use: use, cancel: cancel}
 	m.come.L = &m.mu
 	j, pl, err := job(taskCtx, p, f, m)
 	if err != nil {
 		return err
 	}
-	m.plan = pl
+	m.plan, m.job, m.e = pl, j, p.e
 	switch len(ins) {
 	case 0:
 		return p.e.Err()
 	case 1:
+		m.submitted, m.whole = 1, true
 		err = p.e.Call(j) // the calling goroutine drives the worker itself
 	default:
-		err = p.e.Submit(j, len(ins), false)
+		m.workers, m.most = p.opts.Workers, p.opts.InFlight
+		m.submitted = m.window()
+		err = p.e.Submit(j, m.submitted, true)
 	}
 	if err != nil {
 		return err
 	}
-	err = m.visit(use, cancel)
+	err = m.visit()
 	switch {
 	case err != nil:
 		return err
 	case m.cancelled && ctx.Err() != nil:
 		return ctx.Err()
+	case m.err == nil:
+		return m.refused
 	}
 	return m.err
 }
@@ -59,11 +67,61 @@ func Each[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], i
 // visit is the engine's work of an Each.
 type visit[In, Out any] struct {
 	mapping[In, Out]
+	use    func(int, Out) error
+	cancel func() // the job
+	job    *engine.Job
+	e      *engine.Engine
+
+	workers, most int
+	submitted     int   // tasks
+	whole         bool  // no more will be submitted
+	refused       error // why not all of them were
 
 	// Guarded by mapping.mu.
 	come  sync.Cond
 	found []arrival
-	ended int // tasks
+	ended int   // tasks
+	sized int   // results
+	bytes int64 // of them
+}
+
+const (
+	eachFirst  = 16       // tasks for each worker before anything is known of their results
+	eachMemory = 32 << 20 // bytes of results that wait for use, for each worker
+)
+
+// window returns how many tasks may be ahead of the results that were used.
+func (v *visit[In, Out]) window() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := eachFirst * v.workers
+	if v.sized > 0 {
+		n = int(min(int64(v.most), eachMemory*int64(v.workers)*int64(v.sized)/max(1, v.bytes)))
+	}
+	return min(max(n, 2*v.workers), len(v.ins), max(1, v.most))
+}
+
+// submit submits what there is room for after used results were used, or nothing more if stop.
+func (v *visit[In, Out]) submit(used int, stop bool) {
+	if v.whole {
+		return
+	}
+	window := v.window()
+	more := min(len(v.ins), used+window) - v.submitted
+	switch {
+	case stop:
+		v.whole = true
+	case v.submitted+more == len(v.ins) || more >= (window+3)/4:
+		if more > 0 {
+			if v.refused = v.e.Extend(v.job, more); v.refused == nil {
+				v.submitted += more
+			}
+		}
+		v.whole = v.refused != nil || v.submitted == len(v.ins)
+	}
+	if v.whole {
+		v.e.Finish(v.job)
+	}
 }
 
 // arrival is an encoded result in its place.
@@ -79,6 +137,8 @@ func (v *visit[In, Out]) Keep(i int, b []byte, release func()) error {
 	defer v.mu.Unlock()
 	v.found = append(v.found, arrival{i, b, release})
 	v.ended++
+	v.sized++
+	v.bytes += int64(len(b))
 	v.come.Signal()
 	return nil
 }
@@ -91,43 +151,50 @@ func (v *visit[In, Out]) Fail(i int, f *engine.Failure) {
 	v.come.Signal()
 }
 
-// visit hands out results until all tasks have ended.
-func (v *visit[In, Out]) visit(use func(int, Out) error, cancel func()) error {
-	var first error
-	defer func() { // use has panicked: what comes from now on is let go of
-		if first == nil && v.left() {
-			cancel()
-			for a, ok := v.next(); ok; a, ok = v.next() {
-				a.release()
-			}
+// visit hands out results until all tasks have ended. The first error of use, and a panic of it, are the last that is
+// handed out; results that come later are let go of.
+func (v *visit[In, Out]) visit() (err error) {
+	over := false
+	defer func() {
+		if over {
+			return
+		}
+		v.cancel()
+		v.submit(0, true)
+		for a, ok := v.next(); ok; a, ok = v.next() {
+			a.release()
 		}
 	}()
-	for a, ok := v.next(); ok; a, ok = v.next() {
-		if first != nil {
-			a.release()
-			continue
+	for used := 0; ; {
+		v.submit(used, false)
+		a, ok := v.next()
+		if !ok && v.whole {
+			break
 		}
-		if err := v.hand(a, use); err != nil {
-			first = err
-			cancel()
+		if ok {
+			if err := v.hand(a); err != nil {
+				return err
+			}
 		}
+		used = v.done()
 	}
-	return first
+	over = true
+	return nil
 }
 
-// left says whether results are still to come.
-func (v *visit[In, Out]) left() bool {
+// done returns how many tasks have ended and have no result that waits.
+func (v *visit[In, Out]) done() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.ended < len(v.ins) || len(v.found) > 0
+	return v.ended - len(v.found)
 }
 
-// next waits for a result, and returns false when there are no more.
+// next waits for a result, and returns false when no more come of what was submitted.
 func (v *visit[In, Out]) next() (a arrival, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for len(v.found) == 0 {
-		if v.ended == len(v.ins) {
+		if v.ended == v.submitted {
 			return a, false
 		}
 		v.come.Wait()
@@ -138,7 +205,7 @@ func (v *visit[In, Out]) next() (a arrival, ok bool) {
 }
 
 // hand decodes one result in place, has it used and gives its place back.
-func (v *visit[In, Out]) hand(a arrival, use func(int, Out) error) error {
+func (v *visit[In, Out]) hand(a arrival) error {
 	defer a.release()
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -158,7 +225,7 @@ func (v *visit[In, Out]) hand(a arrival, use func(int, Out) error) error {
 		v.fail(a.index, &engine.Failure{Cause: engine.Unread, Attempt: 1, Err: err})
 		return nil
 	}
-	return use(a.index, out)
+	return v.use(a.index, out)
 }
 
 // writtenTo says whether a panic is that of a write to b.
@@ -167,9 +234,5 @@ func writtenTo(r any, b []byte) bool {
 		runtime.Error
 		Addr() uintptr
 	})
-	if !ok || len(b) == 0 {
-		return false
-	}
-	at := fault.Addr() - uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	return at < uintptr(len(b))
+	return ok && shm.Contains(b, fault.Addr())
 }

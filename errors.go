@@ -12,7 +12,6 @@ import (
 
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/engine"
-	"github.com/brinepool/brine/internal/proc"
 )
 
 // ErrClosed is the error of work that was given to a closed pool, or was not finished when the pool was killed.
@@ -80,7 +79,8 @@ type CrashError struct {
 	Report []byte
 	// Stderr is the end of the worker's standard error.
 	Stderr []byte
-	// Memory is the most memory that the process had resident, in bytes.
+	// Memory is the most memory that the process had resident, in bytes. It is 0 where that isn't known: on Linux, a
+	// process that had less than the program that started it seems to have had as much.
 	Memory int64
 
 	why error // why it was ended, if it was ended on purpose
@@ -106,8 +106,13 @@ func (e *CrashError) Error() string {
 		b.WriteString(" in " + at)
 	}
 	// A runtime that is refused memory may fail in ways that don't say so.
-	if e.cap > 0 && e.State != nil && !e.State.Success() && e.Memory > e.cap/4 {
-		fmt.Fprintf(&b, " (at %s of memory, capped at %s)", size(e.Memory), size(e.cap))
+	if e.cap > 0 && e.State != nil && !e.State.Success() {
+		switch {
+		case e.Memory == 0:
+			fmt.Fprintf(&b, " (its memory was capped at %s)", size(e.cap))
+		case e.Memory > e.cap/4:
+			fmt.Fprintf(&b, " (at %s of memory, capped at %s)", size(e.Memory), size(e.cap))
+		}
 	}
 	return b.String()
 }
@@ -262,7 +267,7 @@ func (e *TimeoutError) Unwrap() []error { return append([]error{ErrTimeout}, e.e
 func (e *TimeoutError) Timeout() bool { return true }
 
 func crashError(d engine.Death) *CrashError {
-	return &CrashError{cap: d.MaxMemory, State: d.State, Report: d.Report, Stderr: d.Stderr, Memory: proc.PeakMemory(d.State), why: d.Err}
+	return &CrashError{cap: d.MaxMemory, State: d.State, Report: d.Report, Stderr: d.Stderr, Memory: d.Memory, why: d.Err}
 }
 
 // taskError turns the engine's failure of a task into the error that the caller sees.

@@ -37,7 +37,8 @@ func ExampleFreeze() {
 	defer table.Close()
 	pool, err := brine.Open(ctx, brine.Stateless, struct{}{}, nil)
 	if err != nil {
-		log.Fatal(err)
+		log.Println(err)
+		return
 	}
 	defer pool.Close()
 	for _, key := range []string{"12²", "99999²", "-1²"} {

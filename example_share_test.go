@@ -25,7 +25,7 @@ func mean(data *brine.Shared[float64], _ context.Context, s span) (float64, erro
 
 var (
 	meters = brine.Define(openMeters)
-	meanOf  = brine.Method(meters, mean)
+	meanOf = brine.Method(meters, mean)
 )
 
 // The data is in memory once, however many workers read it.
@@ -42,7 +42,8 @@ func ExampleShare() {
 	defer shared.Close()
 	pool, err := brine.Open(ctx, meters, shared, nil)
 	if err != nil {
-		log.Fatal(err)
+		log.Println(err)
+		return
 	}
 	defer pool.Close()
 	means, err := brine.Map(ctx, pool, meanOf, []span{{0, 10}, {0, 1_000_000}, {500_000, 500_100}})

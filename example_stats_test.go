@@ -33,7 +33,8 @@ func ExamplePool_Stats() {
 	}
 	for i := range 4 {
 		if _, err := brine.Call(ctx, pool, numbered, page{words, i}); err != nil {
-			log.Fatal(err)
+			log.Println(err)
+			return
 		}
 	}
 	for _, r := range pool.Stats().Repeats {

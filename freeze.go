@@ -99,6 +99,9 @@ func (m *FrozenMap[K, V]) find() *frozen.Map[K, V] {
 	return t
 }
 
+// possible says why there can be no FrozenMap of this type.
+func (*FrozenMap[K, V]) possible() error { return frozen.Check[K, V]() }
+
 // Get returns the value of a key, and whether there is one.
 func (m *FrozenMap[K, V]) Get(k K) (v V, ok bool) {
 	if t := m.find(); t != nil {

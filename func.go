@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/engine"
 	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/shm"
@@ -65,8 +64,11 @@ func (s *signature[In, Out]) check() error {
 	if _, err := s.out.compiled(); err != nil {
 		return fmt.Errorf("brine: result of %s: %w", s.name, err)
 	}
-	if t := reflect.TypeFor[Out](); codec.HoldsShared(t) {
-		return fmt.Errorf("brine: result of %s: %v holds shared data, which a worker can't pass back: return what it holds", s.name, t)
+	if err := refuseShared[Out]("which a worker can't pass back: return what it holds"); err != nil {
+		return fmt.Errorf("brine: result of %s: %w", s.name, err)
+	}
+	if err := checkShared[In](); err != nil {
+		return fmt.Errorf("brine: argument of %s: %w", s.name, err)
 	}
 	return nil
 }
@@ -150,7 +152,7 @@ func MethodBoundNamed[C, S, A, In, Out any](name string, kind *Kind[C, S], f fun
 		panic(fmt.Sprintf("brine: MethodBound of %s on a nil Kind", name))
 	}
 	args := new(codings[A])
-	bind := func(codec string, b []byte, shared *shm.Table) (any, error) {
+	bind := func(codec string, b []byte, shared shm.Source) (any, error) {
 		c, err := args.named(codec)
 		if err != nil {
 			return nil, err
@@ -162,6 +164,9 @@ func MethodBoundNamed[C, S, A, In, Out any](name string, kind *Kind[C, S], f fun
 		if _, err := args.compiled(); err != nil {
 			return fmt.Errorf("brine: bound argument of %s: %w", name, err)
 		}
+		if err := checkShared[A](); err != nil {
+			return fmt.Errorf("brine: bound argument of %s: %w", name, err)
+		}
 		return nil
 	}})
 	return BoundFunc[S, A, In, Out]{r.sig, args}
@@ -169,7 +174,7 @@ func MethodBoundNamed[C, S, A, In, Out any](name string, kind *Kind[C, S], f fun
 
 type boundEntry struct {
 	typ   reflect.Type
-	bind  func(codec string, b []byte, shared *shm.Table) (any, error)
+	bind  func(codec string, b []byte, shared shm.Source) (any, error)
 	check func() error
 }
 

@@ -40,7 +40,7 @@ func DefineNamed[C, S any](name string, open func(context.Context, C) (S, error)
 	k := &Kind[C, S]{name: name}
 	registerKind(&worker.Kind{
 		Name: name,
-		Open: func(ctx context.Context, codec string, config []byte, shared *shm.Table) (any, time.Duration, error) {
+		Open: func(ctx context.Context, codec string, config []byte, shared shm.Source) (any, time.Duration, error) {
 			coding, err := k.config.named(codec)
 			if err != nil {
 				return nil, 0, err

@@ -8,14 +8,18 @@ import (
 	"github.com/brinepool/brine/internal/frozen"
 )
 
-// remedy says what to do about a value of type t that goes out again and again. It is a sentence.
-func remedy(t reflect.Type) string {
-	const once = "worker state, by way of the kind's config, or bind it (MethodBound, Bind): then it crosses once per worker."
+// remedy says what to do about a value of type t that goes out again and again, as an argument or bound. plain says that
+// the codec carries no shared data. It is a sentence or two.
+func remedy(t reflect.Type, bound, plain bool) string {
+	once := "worker state, by way of the kind's config, or bind it (MethodBound, Bind): then it crosses once per worker."
+	if bound {
+		once = "worker state, by way of the kind's config, or call Bind once and keep what it returns: then it crosses once per worker."
+	}
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	switch {
-	case t == nil:
+	case t == nil, plain:
 		return "Make it " + once
 	case t.Kind() == reflect.String, (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) && pointerIn(t.Elem(), "x") == "":
 		what := "a *brine.Shared[" + elementName(t) + "]"

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/brinepool/brine/internal/shm"
 )
@@ -31,8 +30,7 @@ func Share[T any](s []T) (*Shared[T], error) {
 	if err := shareable[T](); err != nil {
 		return nil, err
 	}
-	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), uintptr(len(s))*unsafe.Sizeof(*new(T)))
-	seg, err := shm.Publish("brine shared", b)
+	seg, err := shm.Publish("brine shared", shm.BytesOf(s))
 	if err != nil {
 		return nil, fmt.Errorf("brine: Share of %d elements: %w", len(s), err)
 	}
@@ -45,8 +43,8 @@ func NewShared[T any](n int) (*Shared[T], error) {
 	if err := shareable[T](); err != nil {
 		return nil, err
 	}
-	size := unsafe.Sizeof(*new(T))
-	if n < 0 || (size > 0 && uintptr(n) > math.MaxInt64/size) {
+	size := reflect.TypeFor[T]().Size()
+	if n < 0 || uintptr(n) > math.MaxInt64/size {
 		return nil, fmt.Errorf("brine: NewShared of %d elements of %d bytes", n, size)
 	}
 	seg, err := shm.Make("brine shared", int64(n)*int64(size))
@@ -67,6 +65,9 @@ func shareable[T any]() error {
 	}
 	return nil
 }
+
+// possible says why there can be no Shared of this type.
+func (*Shared[T]) possible() error { return shareable[T]() }
 
 // pointerIn returns the path to the first part of a t that is no plain memory, empty when there is none.
 func pointerIn(t reflect.Type, path string) string {
@@ -105,8 +106,7 @@ func (s *Shared[T]) Slice() []T {
 		if err != nil {
 			panic(fmt.Errorf("brine: Shared.Slice: %w", err))
 		}
-		size := unsafe.Sizeof(*new(T))
-		s.slice = unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b))/size)
+		s.slice = shm.ElementsOf[T](b)
 	})
 	return s.slice
 }
@@ -116,7 +116,7 @@ func (s *Shared[T]) Len() int {
 	if s == nil || s.closed.Load() || s.ref.Segment() == nil {
 		return 0
 	}
-	return int(uintptr(s.ref.Segment().Size()) / unsafe.Sizeof(*new(T)))
+	return int(uintptr(s.ref.Segment().Size()) / reflect.TypeFor[T]().Size())
 }
 
 // Seal makes what NewShared made read-only, for good, which sending it does as well. What Slice returned stays valid. It

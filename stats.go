@@ -106,7 +106,7 @@ func (p *pool) Stats() Stats {
 	for _, r := range snap.Repeats {
 		s.Repeats = append(s.Repeats, Repeat{
 			Func: r.Function, Class: r.Class.String(), Path: r.Path, Bytes: r.Bytes, Count: r.Count,
-			Remedy: remedy(typeAt(sent(r.Function, r.Class.String()), r.Path)),
+			Remedy: remedy(typeAt(sent(r.Function, r.Class.String()), r.Path), r.Class == ledger.Bound, p.codec != nil),
 		})
 	}
 	return s

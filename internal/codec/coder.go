@@ -41,12 +41,12 @@ func (c Coder[T]) AppendShared(dst []byte, v *T, refs *shm.Refs) ([]byte, error)
 }
 
 // DecodeShared is that of [Plan].
-func (c Coder[T]) DecodeShared(src []byte, v *T, table *shm.Table) error {
+func (c Coder[T]) DecodeShared(src []byte, v *T, table shm.Source) error {
 	return c.plan.DecodeShared(src, unsafe.Pointer(v), table)
 }
 
 // Lend is that of [Plan].
-func (c Coder[T]) Lend(src []byte, v *T, table *shm.Table) error {
+func (c Coder[T]) Lend(src []byte, v *T, table shm.Source) error {
 	return c.plan.Lend(src, unsafe.Pointer(v), table)
 }
 

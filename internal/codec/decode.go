@@ -25,7 +25,7 @@ type decoder struct {
 	block  []byte // what is free of it, see text
 	seen   received
 	types  []*registered
-	table  *shm.Table // has the shared data; nil where none may cross
+	table  shm.Source // has the shared data; nil where none may cross
 	lend   bool       // strings and slices may lie in src
 }
 

@@ -84,7 +84,7 @@ func (p *Plan) Decode(src []byte, v unsafe.Pointer) error {
 
 // DecodeShared is Decode for values that may refer to shared data, which is in
 // table.
-func (p *Plan) DecodeShared(src []byte, v unsafe.Pointer, table *shm.Table) error {
+func (p *Plan) DecodeShared(src []byte, v unsafe.Pointer, table shm.Source) error {
 	d := newDecoder(src)
 	d.table = table
 	return d.whole(p.node, v)
@@ -94,7 +94,7 @@ func (p *Plan) DecodeShared(src []byte, v unsafe.Pointer, table *shm.Table) erro
 // without pointers lie in src where they can: it is valid as long as src is, and
 // must not be changed. Slices whose elements are not aligned in src, and bools,
 // are copied.
-func (p *Plan) Lend(src []byte, v unsafe.Pointer, table *shm.Table) error {
+func (p *Plan) Lend(src []byte, v unsafe.Pointer, table shm.Source) error {
 	d := newDecoder(src)
 	d.table = table
 	d.lend = true

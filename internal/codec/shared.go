@@ -29,31 +29,42 @@ func refuseShared(path string, t reflect.Type) error {
 	return fmt.Errorf("brine: %s: a %s crosses by reference: make it a *%[2]s", path, t)
 }
 
-// HoldsShared reports whether a value of type t could refer to shared data
-// without an interface in between.
-func HoldsShared(t reflect.Type) bool { return holdsShared(t, make(map[reflect.Type]bool)) }
+// SharedIn returns the first path in a value of type t at which a reference to
+// shared data can be, without an interface in between, for which wrong returns
+// an error, and that error. wrong is given the struct that stands for the data.
+func SharedIn(t reflect.Type, wrong func(reflect.Type) error) (path string, err error) {
+	return sharedIn(t, t.String(), wrong, make(map[reflect.Type]bool))
+}
 
-func holdsShared(t reflect.Type, seen map[reflect.Type]bool) bool {
+func sharedIn(t reflect.Type, path string, wrong func(reflect.Type) error, seen map[reflect.Type]bool) (string, error) {
 	if seen[t] {
-		return false
+		return "", nil
 	}
 	seen[t] = true
 	switch t.Kind() {
-	case reflect.Array, reflect.Pointer, reflect.Slice:
-		return holdsShared(t.Elem(), seen)
+	case reflect.Pointer:
+		return sharedIn(t.Elem(), path, wrong, seen)
+	case reflect.Array, reflect.Slice:
+		return sharedIn(t.Elem(), path+"[]", wrong, seen)
 	case reflect.Map:
-		return holdsShared(t.Key(), seen) || holdsShared(t.Elem(), seen)
+		if at, err := sharedIn(t.Key(), path+"[key]", wrong, seen); err != nil {
+			return at, err
+		}
+		return sharedIn(t.Elem(), path+"[]", wrong, seen)
 	case reflect.Struct:
 		if isShared(t) {
-			return true
+			return path, wrong(t)
 		}
 		for f := range t.Fields() {
-			if f.Tag.Get(tagKey) != "-" && holdsShared(f.Type, seen) {
-				return true
+			if f.Tag.Get(tagKey) == "-" {
+				continue
+			}
+			if at, err := sharedIn(f.Type, path+"."+f.Name, wrong, seen); err != nil {
+				return at, err
 			}
 		}
 	}
-	return false
+	return "", nil
 }
 
 func (e *encoder) shared(p unsafe.Pointer) error {

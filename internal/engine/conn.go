@@ -54,6 +54,7 @@ type conn struct {
 	timer    *time.Timer
 	due      time.Time               // when timer fires
 	segments map[uint64]*shm.Segment // that the worker has
+	unsent   []uint64                // of those, what it is to forget and has not been told yet
 	closed   bool
 }
 
@@ -186,7 +187,7 @@ func (w *conn) send(s sched.Span) {
 		}
 		if err == nil {
 			if b = c; place.Len > 0 {
-				places = append(places, placed{hi, place})
+				places = append(places, placed{index: hi, at: place})
 			}
 			bytes += n
 			largest = max(largest, n)
@@ -223,7 +224,7 @@ func (w *conn) send(s sched.Span) {
 	_ = link.EndFrame(b, at, h)
 	w.link.SetBuffer(b)
 	for _, place := range w.loose { // the worker has read them when it has answered the first task
-		places = slices.Insert(places, 0, placed{s.Lo, place})
+		places = slices.Insert(places, 0, placed{s.Lo, place, true})
 	}
 	w.loose = w.loose[:0]
 	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, bytes: bytes, placed: places, refs: w.refs.Take()})

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/brinepool/brine/internal/ledger"
@@ -78,6 +79,12 @@ func (w *conn) returned(id uint64) error {
 				w.groups--
 			}
 		}
+		for _, p := range f.placed { // the worker may not have read them yet, and will before the next chunk
+			if p.bound {
+				w.loose = append(w.loose, p.at)
+			}
+		}
+		f.placed = slices.DeleteFunc(f.placed, func(p placed) bool { return p.bound })
 		w.unload(&f)
 		w.flights = append(w.flights[:i], w.flights[i+1:]...)
 		w.e.mu.Lock()

@@ -64,8 +64,8 @@ type Engine struct {
 	mu      sync.Mutex
 	queue   sched.Queue
 	slots   []*slot
-	shared  map[uint64]struct{} // segments that are counted as published
-	idle    []*slot             // nobody's; the last one was used last
+	shared  map[uint64]*shm.Segment // that are counted as published
+	idle    []*slot                 // nobody's; the last one was used last
 	jobs    map[*Job]struct{}
 	drained *sync.Cond
 	closing bool
@@ -89,7 +89,7 @@ type Counts struct{ Done, Failed, Retried, Deaths, Started int64 }
 
 // Open starts the workers and waits until all are ready. The first that can't be is the error.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
-	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), shared: make(map[uint64]struct{}), stopping: make(chan struct{})}
+	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), shared: make(map[uint64]*shm.Segment), stopping: make(chan struct{})}
 	e.drained = sync.NewCond(&e.mu)
 	e.ledger, e.parent = ledger.New(os.Getpid())
 	e.cfg.Stdout, e.cfg.Stderr = shared(cfg.Stdout, cfg.Stderr)
@@ -126,10 +126,13 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 func (e *Engine) ended() {
 	e.running.Wait()
 	e.mu.Lock()
-	shared := e.cfg.Shared
-	e.cfg.Shared = nil
+	used, noted := e.cfg.Shared, e.shared
+	e.cfg.Shared, e.shared = nil, make(map[uint64]*shm.Segment)
 	e.mu.Unlock()
-	shm.ReleaseAll(shared)
+	for _, s := range noted {
+		s.Drop(e)
+	}
+	shm.ReleaseAll(used)
 }
 
 // Function returns the pool's entry of a function, for its caller to keep.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/proc"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // patience is how long a test waits for what should take milliseconds.
@@ -29,7 +30,7 @@ func config(mode string, workers int) Config {
 	return Config{
 		Workers: workers, Grace: 5 * time.Second, Stdout: io.Discard, Stderr: io.Discard, Logger: slog.New(slog.DiscardHandler),
 		Path: "/proc/self/exe", Args: []string{"brine: worker of a test"}, Env: append(os.Environ(), childMode+"="+mode, quick),
-		Build: testBuild, Kind: "kind", Config: []byte("config"),
+		Build: testBuild, Kind: "kind", Config: []byte("config"), Arena: testArena,
 	}
 }
 
@@ -52,6 +53,9 @@ func open(t testing.TB, cfg Config) *Engine {
 	return e
 }
 
+// testArena is how large the arenas of a test's workers are.
+const testArena = 16 << 20
+
 // work is numbered tasks that are to be answered with their arguments.
 type work struct {
 	mu       sync.Mutex
@@ -68,7 +72,9 @@ type work struct {
 
 func (w *work) arg(i int) string { return fmt.Sprintf("task %d%s", i, strings.Repeat(".", w.fill)) }
 
-func (w *work) Encode(dst []byte, i int) ([]byte, error) {
+func (w *work) Estimate(i int) int { return len(w.arg(i)) }
+
+func (w *work) Encode(dst []byte, i int, refs *shm.Refs) ([]byte, error) {
 	if w.unsent[i] {
 		return nil, errors.New("can't be sent")
 	}
@@ -432,7 +438,7 @@ func TestTimeout(t *testing.T) {
 func TestRogueStart(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ mode, want string }{
-		{"hello of another version", fmt.Sprint("protocol ", 2)},
+		{"hello of another version", fmt.Sprint("protocol ", link.Version+1)},
 		{"hello of another build", "another build"},
 		{"half a hello", "broke the protocol"},
 		{"no hello", "broke the protocol"},
@@ -493,11 +499,13 @@ func TestOpenCancelled(t *testing.T) {
 	}
 }
 
-var rogues = []struct {
+type rogueMode struct {
 	mode    string
 	breaks  bool // the protocol, so that the error says it
 	charged bool // once is enough to end the task
-}{
+}
+
+var rogues = []rogueMode{
 	{"ready twice", true, false},
 	{"results that nobody asked for", true, false},
 	{"wrong chunk", true, false},
@@ -528,31 +536,36 @@ func TestRogueOnce(t *testing.T) {
 	for _, r := range rogues {
 		t.Run(r.mode, func(t *testing.T) {
 			t.Parallel()
-			file := filepath.Join(t.TempDir(), "once")
-			e := open(t, config(file+":"+r.mode, 1))
-			const n = 30
-			w, j := submit(t, e, n, nil)
-			w.await(t, j, n)
-			failed := 0
-			for i, err := range w.errs(n) {
-				if err == nil {
-					continue
-				}
-				failed++
-				if f := w.failures[i]; f == nil || f.Cause != Crashed {
-					t.Errorf("task %d: %v", i, err)
-				}
-			}
-			if r.charged && failed != 1 || !r.charged && failed > 1 {
-				t.Errorf("%d tasks failed: %v", failed, errors.Join(w.errs(n)...))
-			}
-			if err := closed(t, e); err != nil {
-				t.Error(err)
-			}
-			if c := e.Counts(); c.Deaths != 1 || c.Started != 2 {
-				t.Errorf("counts %+v", c)
-			}
+			rogueOnce(t, r)
 		})
+	}
+}
+
+func rogueOnce(t *testing.T, r rogueMode) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "once")
+	e := open(t, config(file+":"+r.mode, 1))
+	const n = 30
+	w, j := submit(t, e, n, nil)
+	w.await(t, j, n)
+	failed := 0
+	for i, err := range w.errs(n) {
+		if err == nil {
+			continue
+		}
+		failed++
+		if f := w.failures[i]; f == nil || f.Cause != Crashed {
+			t.Errorf("task %d: %v", i, err)
+		}
+	}
+	if r.charged && failed != 1 || !r.charged && failed > 1 {
+		t.Errorf("%d tasks failed: %v", failed, errors.Join(w.errs(n)...))
+	}
+	if err := closed(t, e); err != nil {
+		t.Error(err)
+	}
+	if c := e.Counts(); c.Deaths != 1 || c.Started != 2 {
+		t.Errorf("counts %+v", c)
 	}
 }
 
@@ -562,29 +575,34 @@ func TestRogueForEver(t *testing.T) {
 	for _, r := range rogues {
 		t.Run(r.mode, func(t *testing.T) {
 			t.Parallel()
-			e := open(t, hurried(r.mode, 2))
-			const n = 1
-			w, j := submit(t, e, n, func(j *Job) { j.Retries = 1 })
-			w.await(t, j, n)
-			for i, f := range w.failures {
-				if f.Cause != Crashed {
-					t.Errorf("task %d failed with cause %d, %v", i, f.Cause, f.Err)
-				}
-				for _, d := range f.Deaths {
-					if says := d.Err != nil && strings.Contains(d.Err.Error(), "broke the protocol"); says != r.breaks {
-						t.Errorf("task %d: its worker ended with %v", i, d.Err)
-					}
-				}
-				if f.Cause == Crashed && (len(f.Deaths) != 2 || f.Attempt != 2) {
-					t.Errorf("task %d: %d deaths, attempt %d", i, len(f.Deaths), f.Attempt)
-				}
-			}
-			if len(w.failures) == 0 {
-				t.Error("no task failed")
-			}
-			_ = closed(t, e)
+			rogueForEver(t, r)
 		})
 	}
+}
+
+func rogueForEver(t *testing.T, r rogueMode) {
+	t.Helper()
+	e := open(t, hurried(r.mode, 2))
+	const n = 1
+	w, j := submit(t, e, n, func(j *Job) { j.Retries = 1 })
+	w.await(t, j, n)
+	for i, f := range w.failures {
+		if f.Cause != Crashed {
+			t.Errorf("task %d failed with cause %d, %v", i, f.Cause, f.Err)
+		}
+		for _, d := range f.Deaths {
+			if says := d.Err != nil && strings.Contains(d.Err.Error(), "broke the protocol"); says != r.breaks {
+				t.Errorf("task %d: its worker ended with %v", i, d.Err)
+			}
+		}
+		if f.Cause == Crashed && (len(f.Deaths) != 2 || f.Attempt != 2) {
+			t.Errorf("task %d: %d deaths, attempt %d", i, len(f.Deaths), f.Attempt)
+		}
+	}
+	if len(w.failures) == 0 {
+		t.Error("no task failed")
+	}
+	_ = closed(t, e)
 }
 
 // TestTooManyItems has frames hold more than they say. What they say stands, and the worker ends.
@@ -738,12 +756,12 @@ func TestRogueQuit(t *testing.T) {
 func TestByeAfterAKick(t *testing.T) {
 	t.Parallel()
 	e := open(t, config("good", 1))
-	l, child, err := link.New()
+	l, child, err := link.New(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		link.CloseAll([]int{child[0], child[2], child[3], child[4], l.CrashFD()})
+		link.CloseAll(append([]int{child[0], l.CrashFD()}, child[2:]...))
 		l.Close()
 	}()
 	b, err := link.AppendFrame(nil, link.Header{Type: link.Bye}, (&link.ReadyMessage{}).Append(nil))

@@ -65,12 +65,12 @@ func FuzzStream(f *testing.F) {
 		e := &Engine{cfg: config("", 1), jobs: make(map[*Job]struct{}), stopping: make(chan struct{})}
 		e.drained = sync.NewCond(&e.mu)
 		e.ledger, e.parent = ledger.New(os.Getpid())
-		l, child, err := link.New()
+		l, child, err := link.New(testArena)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer func() {
-			link.CloseAll([]int{child[0], child[2], child[3], child[4], l.CrashFD()})
+			link.CloseAll(append([]int{child[0], l.CrashFD()}, child[2:]...))
 			l.Close()
 		}()
 		w := &conn{e: e, link: l, nextID: 1, acct: e.ledger.Open("worker", 1)}

@@ -21,8 +21,8 @@ type Work interface {
 	// Estimate returns about how many bytes Encode will append, as far as that is cheap to know; 0 is always right. It is
 	// called for a Sized job only.
 	Estimate(i int) int
-	// Encode appends the encoded argument of a task, and adds the shared data that it refers to. It may be called again
-	// for a retry.
+	// Encode appends the encoded argument of a task, and adds the shared data that it refers to; refs is nil unless the
+	// job is Sized. It may be called again for a retry.
 	Encode(dst []byte, i int, refs *shm.Refs) ([]byte, error)
 	// Decode takes the encoded result of a task, which is valid during the call only.
 	Decode(i int, b []byte) error
@@ -108,7 +108,7 @@ type Job struct {
 	Bound   *Bound
 	Timeout time.Duration
 	Retries int
-	Sized   bool // arguments may be large
+	Sized   bool // arguments may be large, or refer to shared data; others are known to be small
 	Lent    bool // the worker reads large arguments in place
 
 	work  Work

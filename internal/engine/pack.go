@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 
 	"github.com/brinepool/brine/internal/ledger"
@@ -13,11 +14,26 @@ import (
 type placed struct {
 	index int
 	at    link.Place
+	bound bool // what goes out ahead of the chunk, once
 }
 
 // pack encodes the argument of a task behind b or, when it is large, in the arena with its place behind b. It returns
 // the size of the encoded argument.
 func (w *conn) pack(b []byte, j *Job, i int) (_ []byte, size int, at link.Place, err error) {
+	if j.Sized {
+		return w.packSized(b, j, i)
+	}
+	b, item := link.AppendItem(b)
+	c, err := j.work.Encode(b, i, nil)
+	if err != nil {
+		return b[:item], 0, at, err
+	}
+	link.EndItem(c, item, link.OK)
+	return c, len(c) - len(b), at, nil
+}
+
+// packSized is pack for arguments that may be large, or refer to shared data.
+func (w *conn) packSized(b []byte, j *Job, i int) (_ []byte, size int, at link.Place, err error) {
 	known := len(w.refs.List())
 	defer func() {
 		if err != nil {
@@ -25,47 +41,38 @@ func (w *conn) pack(b []byte, j *Job, i int) (_ []byte, size int, at link.Place,
 		}
 	}()
 	arena := w.link.Arena
-	var value []byte // encoded, and not behind b
-	if j.Sized {
-		if n := j.work.Estimate(i); n >= link.ArenaFrom {
-			if room := arena.Alloc(n); room != nil {
-				if value, err = j.work.Encode(room, i, &w.refs); err != nil {
-					return b, 0, at, err
-				}
-			}
-		}
-	}
 	item := len(b)
-	if value == nil {
-		b, _ = link.AppendItem(b)
-		c, err := j.work.Encode(b, i, &w.refs)
-		if err != nil {
-			return b[:item], 0, at, err
+	b, _ = link.AppendItem(b)
+	room := b // behind the item's head, unless the value is likely to be large
+	if n := j.work.Estimate(i); n >= link.ArenaFrom {
+		if place := arena.Alloc(n); place != nil {
+			room = place
 		}
-		if size = len(c) - len(b); size < link.ArenaFrom {
-			link.EndItem(c, item, link.OK)
-			return c, size, at, w.passAll(j.Func.sent, w.knows[j.Func.number], known)
-		}
-		b, value = c[:item], c[len(b):]
 	}
-	size = len(value)
+	value, err := j.work.Encode(room, i, &w.refs)
+	if err != nil {
+		return b[:item], 0, at, err
+	}
 	if err = w.passAll(j.Func.sent, w.knows[j.Func.number], known); err != nil {
-		return b, 0, at, err
+		return b[:item], 0, at, err
 	}
-	if size >= link.ArenaFrom && !arena.Holds(value) {
-		if room := arena.Alloc(size); cap(room) >= size {
-			value = append(room, value...)
+	inline := len(room) > 0
+	if inline {
+		b, value = value[:len(b)], value[len(b):]
+	}
+	if size = len(value); size >= link.ArenaFrom {
+		if at, ok := arena.Store(value); ok {
+			return link.AppendPlaced(b[:item], link.OK, at), size, at, nil
 		}
-	}
-	if size >= link.ArenaFrom && arena.Holds(value) {
-		at, _ = arena.Keep(value)
-		return link.AppendPlaced(b, link.OK, at), size, at, nil
 	}
 	if size > link.MaxPayload-link.ItemSize {
-		return b, 0, at, link.ErrTooLarge
+		return b[:item], 0, at, link.ErrTooLarge
 	}
-	b, _ = link.AppendItem(b)
-	b = append(b, value...) // which may lie just there already
+	if inline {
+		b = b[:len(b)+size]
+	} else {
+		b = append(b, value...)
+	}
 	link.EndItem(b, item, link.OK)
 	return b, size, at, nil
 }
@@ -73,8 +80,7 @@ func (w *conn) pack(b []byte, j *Job, i int) (_ []byte, size int, at link.Place,
 // load appends an item for a value that is encoded already, in the arena when it is large.
 func (w *conn) load(b, value []byte) ([]byte, link.Place) {
 	if len(value) >= link.ArenaFrom {
-		if room := w.link.Arena.Alloc(len(value)); cap(room) >= len(value) {
-			at, _ := w.link.Arena.Keep(append(room, value...))
+		if at, ok := w.link.Arena.Store(value); ok {
 			return link.AppendPlaced(b, link.OK, at), at
 		}
 	}
@@ -97,7 +103,7 @@ func (w *conn) passAll(sent, line *ledger.Lines, number int) error {
 // pass passes the worker the descriptor of a segment, unless it has it. The caller uses the segment. sent and line are
 // where it is accounted for, in the parent and for the worker.
 func (w *conn) pass(sent, line *ledger.Lines, s *shm.Segment) error {
-	fresh := false
+	fresh, first := false, false
 	err := s.Pass(w, func(fd int) error {
 		fresh = true
 		return w.link.Share(s.ID(), s.Size(), fd)
@@ -109,12 +115,15 @@ func (w *conn) pass(sent, line *ledger.Lines, s *shm.Segment) error {
 		return err
 	}
 	e := w.e
+	_ = s.Pass(e, func(int) error {
+		first = true
+		return nil
+	})
 	e.mu.Lock()
 	w.segments[s.ID()] = s
-	_, counted := e.shared[s.ID()]
-	e.shared[s.ID()] = struct{}{}
+	e.shared[s.ID()] = s
 	e.mu.Unlock()
-	if !counted {
+	if first {
 		sent[ledger.Shared][ledger.Encode].Add(1, s.Size(), s.Size(), 0)
 	}
 	line[ledger.Shared][ledger.Decode].Add(1, s.Size(), s.Size(), 0)
@@ -126,10 +135,26 @@ func (w *conn) Forget(id uint64) {
 	w.e.mu.Lock()
 	defer w.e.mu.Unlock()
 	delete(w.segments, id)
-	delete(w.e.shared, id)
 	if !w.closed {
-		w.link.Control(link.Forget, id)
+		w.unsent = append(w.unsent, id)
+		w.forgetMore()
 	}
+}
+
+// forgetMore tells the worker of what it is to forget, as far as the control socket has room. The caller holds e.mu.
+func (w *conn) forgetMore() {
+	n := 0
+	for n < len(w.unsent) && w.link.Control(link.Forget, w.unsent[n]) {
+		n++
+	}
+	w.unsent = slices.Delete(w.unsent, 0, n)
+}
+
+// Forget takes the engine's note of a segment out.
+func (e *Engine) Forget(id uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.shared, id)
 }
 
 // answeredUpTo gives the places of arguments back whose tasks have been answered: those below index.

@@ -29,6 +29,7 @@ type rogue struct {
 	n    int // a number behind the mode
 	in   *link.Reader
 	out  *link.Outbox
+	mem  *link.Shared
 	seen int // chunks
 }
 
@@ -47,14 +48,6 @@ func child(mode string) {
 		time.Sleep(30 * time.Second)
 		os.Exit(0)
 	}
-	go func() { // dies with its parent, like any worker
-		in := link.NewReader(link.ControlFD)
-		for in.Fill() == nil {
-			for _, _, ok := in.Next(); ok; _, _, ok = in.Next() {
-			}
-		}
-		os.Exit(0)
-	}()
 	r := &rogue{mode: mode, in: link.NewReader(link.TaskFD)}
 	if name, number, ok := strings.Cut(mode, "#"); ok {
 		r.mode = name
@@ -64,9 +57,11 @@ func child(mode string) {
 		os.Exit(3)
 	}
 	var err error
-	if r.out, err = link.NewOutbox(link.ResultFD, link.JournalFD); err != nil {
+	if r.mem, err = link.OpenShared(link.JournalFD, link.LeasesFD); err != nil {
 		r.fail(err)
 	}
+	r.out = link.NewOutbox(link.ResultFD, r.mem)
+	go r.listen()
 	r.start()
 	for {
 		h, payload := r.next()
@@ -88,6 +83,23 @@ func child(mode string) {
 			os.Exit(0)
 		}
 	}
+}
+
+// listen reads the control socket. The worker dies with its parent, like any.
+func (r *rogue) listen() {
+	in := link.NewControlReader(link.ControlFD)
+	for m, err := in.Next(); err == nil; m, err = in.Next() {
+		if m.FD >= 0 {
+			link.CloseAll([]int{m.FD})
+		}
+		switch {
+		case r.mode == "tells":
+			fmt.Fprintln(os.Stderr, m.Type, os.Getpid(), m.ID)
+		case r.mode == "returns what is cancelled" && m.Type == link.Cancel:
+			r.send(link.Header{Type: link.Returned, Chunk: m.ID}, nil)
+		}
+	}
+	os.Exit(0)
 }
 
 func park() {
@@ -178,6 +190,22 @@ func (r *rogue) start() {
 	}
 }
 
+// answer publishes a result, in the arena if it is large, as a worker does.
+func (r *rogue) answer(chunk uint64, index uint32, body []byte) {
+	spent := link.Spent{Run: 1000}
+	if room := r.mem.Arena.Alloc(len(body)); len(body) >= link.ArenaFrom && cap(room) >= len(body) {
+		if at, ok := r.mem.Arena.Keep(append(room, body...)); ok {
+			if err := r.out.Placed(chunk, index, link.OK, at, spent, false); err != nil {
+				os.Exit(95)
+			}
+			return
+		}
+	}
+	if err := r.out.Result(chunk, index, link.OK, body, spent, false); err != nil {
+		os.Exit(95)
+	}
+}
+
 // result sends a Results frame that says to hold count results.
 func (r *rogue) result(chunk uint64, first, count uint32, bodies ...string) {
 	b := make([]byte, link.StatsSize)
@@ -248,6 +276,16 @@ func (r *rogue) chunk(h link.Header, payload []byte) {
 	case "returns what it never got":
 		r.send(link.Header{Type: link.Returned, Chunk: h.Chunk + 5}, nil)
 		park()
+	case "returns the first":
+		if r.seen == 1 {
+			r.send(link.Header{Type: link.Returned, Chunk: h.Chunk}, nil)
+			return
+		}
+	case "returns what is cancelled":
+		var m link.ChunkMessage
+		if _, err := m.Parse(payload); err != nil || m.Bound > 0 {
+			return // those with bound arguments are
+		}
 	case "returns twice":
 		r.send(link.Header{Type: link.Returned, Chunk: h.Chunk}, nil)
 		r.send(link.Header{Type: link.Returned, Chunk: h.Chunk}, nil)
@@ -292,6 +330,7 @@ func (r *rogue) chunk(h link.Header, payload []byte) {
 		fmt.Fprintln(os.Stderr, "sleeper", cmd.Process.Pid)
 		os.Exit(3)
 	}
+	r.place(h)
 	var m link.ChunkMessage
 	items, err := m.Parse(payload)
 	if err != nil {
@@ -299,13 +338,11 @@ func (r *rogue) chunk(h link.Header, payload []byte) {
 	}
 	r.out.Begin(h.Chunk)
 	for i := range h.Count {
-		var body []byte
-		if _, body, items, err = link.NextItem(items); err != nil {
+		var item link.Item
+		if items, err = item.Next(items, r.mem.Arguments); err != nil {
 			r.fail(err)
 		}
-		if err := r.out.Result(h.Chunk, i, link.OK, body, link.Spent{Run: 1000}, false); err != nil {
-			os.Exit(95)
-		}
+		r.answer(h.Chunk, i, item.Body)
 		switch r.mode {
 		case "dies in the last of a chunk":
 			if i == h.Count-2 {

@@ -179,6 +179,8 @@ func (s *slot) rest(w *conn) (orderly bool, err error) {
 		e.mu.Unlock()
 		return false, nil
 	}
+	w.release()
+	w.forgetMore()
 	s.lie()
 	e.balance()
 	e.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"strings"
 	"unsafe"
 )
 
@@ -134,7 +135,7 @@ func (b *builder) twice(twin uint64) (err error) {
 		}
 		e := twiceError{key, n.key}
 		if seen[e] {
-			err = &e
+			err = &twiceError{strings.Clone(key), n.key} // the memory may be gone when the error is read
 		}
 		seen[e] = true
 	})

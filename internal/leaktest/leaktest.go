@@ -1,6 +1,6 @@
 //go:build linux
 
-// Package leaktest finds out whether tests have left goroutines, processes, descriptors or journals behind.
+// Package leaktest finds out whether tests have left goroutines, processes, descriptors or shared memory behind.
 package leaktest
 
 import (
@@ -59,8 +59,8 @@ func Holdings() map[string]int {
 		}
 	}
 	mappings, _ := os.ReadFile("/proc/self/maps")
-	if n := strings.Count(string(mappings), "brine journal"); n > 0 {
-		held["journals"] = n
+	if n := strings.Count(string(mappings), "/memfd:brine"); n > 0 {
+		held["mappings"] = n
 	}
 	return held
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/brinepool/brine/internal/shm"
 )
 
-// An arena is memory in which one side of a link puts values that are too large for the pipe, and the other reads them
+// Arena is memory in which one side of a link puts values that are too large for the pipe, and the other reads them
 // there. Its owner alone writes it and keeps the book of what is free, in memory of its own: a peer that is killed at
 // any moment leaves nothing behind but values that nobody waits for. A value stays in its place until the peer is done
 // with it: with an argument when the task has its result; with a result when the parent says so in a word of its
@@ -75,10 +75,11 @@ func newArena(fd int, mem []byte, first int, leases []byte) *Arena {
 }
 
 // Alloc returns room for a value of about n bytes: an empty slice, to be appended to, of the capacity that there is.
-// It returns nil when there is none, or the system has no memory for it. Keep or Cancel must follow.
+// It returns nil when there is none, or the system has no memory for it. Keep or Store
+// makes the place taken; the next Alloc gives out what was not.
 func (a *Arena) Alloc(n int) []byte {
 	a.collect()
-	need := n + n/16 + placeAlign // an estimate that was a little too low costs a second copy
+	need := n + placeAlign
 	for _, e := range a.free {
 		if e.end-e.off-placeAlign < need {
 			continue
@@ -110,8 +111,20 @@ func (a *Arena) Holds(b []byte) bool {
 	if cap(b) == 0 || len(a.mem) == 0 {
 		return false
 	}
-	at, base := uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(unsafe.Pointer(unsafe.SliceData(a.mem)))
-	return at >= base && at < base+uintptr(len(a.mem))
+	return shm.Contains(a.mem, uintptr(unsafe.Pointer(unsafe.SliceData(b))))
+}
+
+// Store takes a place for b: where it is, if it was appended to what Alloc returned and had room there, and otherwise
+// in another one, as a copy. It returns false when there is no room.
+func (a *Arena) Store(b []byte) (Place, bool) {
+	if a.Holds(b) {
+		return a.Keep(b)
+	}
+	room := a.Alloc(len(b))
+	if cap(room) < len(b) {
+		return Place{}, false
+	}
+	return a.Keep(append(room, b...))
 }
 
 // Keep takes the place that b, which was appended to what Alloc returned, takes up. It returns false when it is to be
@@ -225,9 +238,7 @@ func leaseWord(leases []byte, slot uint32) *atomic.Uint32 {
 type View []byte
 
 // Holds reports whether an address lies in the arena.
-func (v View) Holds(addr uintptr) bool {
-	return addr-uintptr(unsafe.Pointer(unsafe.SliceData(v))) < uintptr(len(v))
-}
+func (v View) Holds(addr uintptr) bool { return shm.Contains(v, addr) }
 
 // slice returns n bytes at off, if the arena has them.
 func (v View) slice(off, n uint64) ([]byte, error) {

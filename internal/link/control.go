@@ -13,14 +13,15 @@ import (
 // shareSize is the payload of a Share frame: the size of the segment whose descriptor comes with it.
 const shareSize = 8
 
-// Control tells the worker to cancel or recall a chunk, or to forget a segment. It never waits: a worker whose control
-// socket is full is past listening. It may be called from any goroutine until Close.
-func (p *Parent) Control(t Type, id uint64) {
+// Control tells the worker to cancel or recall a chunk, or to forget a segment. It never waits, and returns false when
+// the control socket is full. It may be called from any goroutine until Close.
+func (p *Parent) Control(t Type, id uint64) bool {
 	var b [HeaderSize]byte
 	h := Header{Type: t, Chunk: id}
 	h.Put(b[:])
 	// So few bytes are written whole or not at all, so that callers need no lock.
-	_, _ = syscall.Write(p.ctlFD, b[:])
+	n, _ := syscall.Write(p.ctlFD, b[:])
+	return n == len(b)
 }
 
 // Share passes the worker the descriptor of a segment, which stays the caller's, ahead of the frame that speaks of it.

@@ -22,8 +22,10 @@ func TestItemsRoundTrip(t *testing.T) {
 	}
 	for s := OK; s <= lastStat; s++ {
 		for _, n := range []int{0, 1, 7, 8, 9, 1000} {
-			got, body, rest, err := NextItem(b)
-			if err != nil || got != s || !bytes.Equal(body, bytes.Repeat([]byte{byte(n)}, n)) {
+			var it Item
+			rest, err := it.Next(b, nil)
+			got, body := it.Status, it.Body
+			if err != nil || got != s || it.Place != (Place{}) || !bytes.Equal(body, bytes.Repeat([]byte{byte(n)}, n)) {
 				t.Fatalf("item of status %d with %d bytes: status %d, %d bytes, %v", s, n, got, len(body), err)
 			}
 			if cap(body) != len(body) {
@@ -56,8 +58,9 @@ func TestBadItems(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if _, body, rest, err := NextItem(c.b); !errors.Is(err, ErrBadItem) || body != nil || rest != nil {
-				t.Errorf("got %v, %v, %v", body, rest, err)
+			var it Item
+			if rest, err := it.Next(c.b, nil); !errors.Is(err, ErrBadItem) || it.Body != nil || rest != nil {
+				t.Errorf("got %v, %v, %v", it.Body, rest, err)
 			}
 		})
 	}
@@ -71,10 +74,12 @@ func FuzzItems(f *testing.F) {
 	f.Add([]byte{5, 0, 0, 0, 0, 0, 0, 1, 'a', 'b'})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for {
-			s, body, rest, err := NextItem(b)
+			var it Item
+			rest, err := it.Next(b, nil)
 			if err != nil {
 				return
 			}
+			s, body := it.Status, it.Body
 			if s > lastStat || len(b) < ItemSize+len(body)+len(rest) {
 				t.Fatalf("%d bytes gave status %d, a body of %d and a rest of %d", len(b), s, len(body), len(rest))
 			}

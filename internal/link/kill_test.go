@@ -15,23 +15,32 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // childMode is the environment variable that makes this program the child of a test.
 const childMode = "BRINE_LINK_TEST"
 
-const counterFD = JournalFD + 1
+const counterFD = LeasesFD + 1
 
 // child publishes numbered results as fast as it can, and says in a mapping of its own how many it has published.
 func child(mode string) {
+	switch mode {
+	case noDescriptors:
+		childWithoutDescriptors()
+	case arenaMode:
+		childWithArena()
+	}
 	fail := func(err error) {
 		fmt.Fprintln(os.Stderr, mode, err)
 		os.Exit(96)
 	}
-	o, err := NewOutbox(ResultFD, JournalFD)
+	s, err := OpenShared(JournalFD, LeasesFD)
 	if err != nil {
 		fail(err)
 	}
+	o := NewOutbox(ResultFD, s)
 	counter, err := unix.Mmap(counterFD, 0, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		fail(err)
@@ -104,12 +113,12 @@ func TestKill(t *testing.T) {
 
 func killOne(t *testing.T, mode string, after time.Duration) (n uint64, tailed int) {
 	t.Helper()
-	p, files, err := New()
+	p, files, err := New(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { CloseAll([]int{p.CrashFD()}); p.Close() }()
-	fd, err := segment("counter", 4096)
+	fd, err := shm.Create("counter", 4096)
 	if err != nil {
 		t.Fatal(err)
 	}

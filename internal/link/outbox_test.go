@@ -15,12 +15,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/brinepool/brine/internal/shm"
 )
+
+// testArena is how large the arenas of tests are that need none in particular.
+const testArena = 8 << 20
 
 // ends are both ends of a link in one process.
 type ends struct {
 	p      *Parent
 	o      *Outbox
+	s      *Shared
 	task   int // the worker's descriptors
 	result int
 	ctl    int
@@ -30,24 +36,26 @@ type ends struct {
 
 func setup(t testing.TB) *ends {
 	t.Helper()
-	p, child, err := New()
+	p, child, err := New(testArena)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := NewOutbox(child[1], child[4])
+	s, err := OpenShared(child[4], child[5])
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &ends{p: p, o: o, task: child[0], result: child[1], ctl: child[2], crash: child[3]}
+	o := NewOutbox(child[1], s)
+	l := &ends{p: p, o: o, s: s, task: child[0], result: child[1], ctl: child[2], crash: child[3]}
 	t.Cleanup(func() {
 		l.die()
-		CloseAll([]int{l.task, l.ctl, l.crash, p.CrashFD()})
+		CloseAll([]int{l.task, l.ctl, l.crash, child[4], p.CrashFD()})
 		p.Close()
 		o.timer.Stop()
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.end = 0 // a timer that fires now finds nothing to write
-		_ = unix.Munmap(o.mem)
+		shm.Unmap(s.journal)
+		shm.Unmap(s.Arguments)
 	})
 	return l
 }
@@ -91,11 +99,11 @@ func parse(frames []frame) (list []result, spent Spent, err error) {
 		spent.Bound += s.Bound
 		for n := range f.h.Count {
 			var r result
-			var body []byte
-			if r.s, body, items, err = NextItem(items); err != nil {
+			var it Item
+			if items, err = it.Next(items, nil); err != nil {
 				return list, spent, fmt.Errorf("frame %d, item %d of %d: %w", i, n, f.h.Count, err)
 			}
-			r.chunk, r.index, r.body = f.h.Chunk, f.h.First+n, string(body)
+			r.chunk, r.index, r.s, r.body = f.h.Chunk, f.h.First+n, it.Status, string(it.Body)
 			list = append(list, r)
 		}
 	}
@@ -223,10 +231,10 @@ func TestTailAtEveryMoment(t *testing.T) {
 			l.o.timer.Stop()
 			var published []result
 			written := 0 // of published
-			var before []byte
+			before, torn, now := make([]byte, 0, journalSize), make([]byte, 0, journalSize), make([]byte, 0, journalSize)
 			chunk, index := uint64(1), uint32(0)
 			for step := range 60 {
-				before = used(l.o)
+				before = used(before, l.o)
 				end := align(l.o.end)
 				flush := random.IntN(8) == 0
 				if flush {
@@ -245,7 +253,7 @@ func TestTailAtEveryMoment(t *testing.T) {
 					r := result{chunk, index, Status(random.IntN(int(lastStat) + 1)), string(body)}
 					l.publish(t, r, false)
 					index++
-					torn := used(l.o)
+					torn = used(torn, l.o)
 					copy(torn[:journalHead], before)
 					word := journalHead + l.o.open
 					copy(torn[word:word+8], before[word:word+8])
@@ -253,7 +261,8 @@ func TestTailAtEveryMoment(t *testing.T) {
 					published = append(published, r)
 				}
 				l.o.sealStats()
-				moment(t, fmt.Sprintf("after step %d", step), used(l.o), l.o.base, align(l.o.end), published[written:])
+				now = used(now, l.o)
+				moment(t, fmt.Sprintf("after step %d", step), now, l.o.base, align(l.o.end), published[written:])
 			}
 			if err := l.o.Flush(); err != nil {
 				t.Fatal(err)
@@ -264,8 +273,10 @@ func TestTailAtEveryMoment(t *testing.T) {
 	}
 }
 
-// used copies a journal as far as there is something in it, and the room of one more result.
-func used(o *Outbox) []byte { return bytes.Clone(o.mem[:journalHead+align(o.end)+8192]) }
+// used copies a journal into dst as far as there is something in it, and the room of one more result.
+func used(dst []byte, o *Outbox) []byte {
+	return append(dst[:0], o.mem[:journalHead+align(o.end)+8192]...)
+}
 
 // moment checks what a parent makes of a journal when it had received base bytes, or any part of those that a flush
 // would write next.
@@ -669,21 +680,25 @@ func TestKick(t *testing.T) {
 func TestControl(t *testing.T) {
 	t.Parallel()
 	l := setup(t)
-	const n = 10_000 // more than any pipe holds: the last ones are lost, and none is torn
+	const n = 10_000 // more than any socket holds: the last ones are lost, and none is torn
 	for i := range uint64(n) {
 		l.p.Control(Cancel, i+1)
 	}
-	in := NewReader(l.ctl)
+	in := NewControlReader(l.ctl)
 	next := uint64(1)
 	CloseAll([]int{l.p.ctlFD})
 	l.p.ctlFD = -1
-	for _, f := range readAll(t, in) {
-		if f.h.Type != Cancel || f.h.Chunk != next {
-			t.Fatalf("got %v of chunk %d, want cancel of %d", f.h.Type, f.h.Chunk, next)
+	for {
+		m, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil || m.Type != Cancel || m.ID != next || m.FD != -1 {
+			t.Fatalf("got %+v (%v), want cancel of %d", m, err, next)
 		}
 		next++
 	}
-	if next < 100 || next > n {
+	if t.Logf("%d of %d cancellations arrived", next-1, n); next < 100 || next > n {
 		t.Errorf("%d cancellations arrived", next-1)
 	}
 }

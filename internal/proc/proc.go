@@ -34,8 +34,10 @@ type Process struct {
 	gone   chan struct{} // ended, and all output read
 	state  *os.ProcessState
 	stderr tail
-	crash  tail
-	quit   atomic.Bool // what comes on standard error now was asked for, and is for the autopsy alone
+
+	parentPeak int64 // the most memory that this process had had when it started the other
+	crash      tail
+	quit       atomic.Bool // what comes on standard error now was asked for, and is for the autopsy alone
 }
 
 // Autopsy is what is known of an ended process.
@@ -43,6 +45,7 @@ type Autopsy struct {
 	State  *os.ProcessState
 	Report []byte // what the runtime wrote to the crash pipe
 	Stderr []byte // the end of standard error, and the last fatal line if it came before that
+	Memory int64  // the most bytes that it had resident, 0 if that isn't known to be more than this process had
 }
 
 // Start starts a process.
@@ -108,6 +111,7 @@ func Start(s Spec) (_ *Process, err error) {
 		abandon()
 		return nil, err
 	}
+	p.parentPeak = ownPeak() // now, when it is at least what the process has inherited
 	go p.watch(copies)
 	return p, nil
 }
@@ -183,7 +187,7 @@ func (p *Process) Kill() {
 // Autopsy waits for the process's end and the last of its output.
 func (p *Process) Autopsy() Autopsy {
 	<-p.gone
-	return Autopsy{State: p.state, Report: p.crash.bytes(), Stderr: p.stderr.bytes()}
+	return Autopsy{State: p.state, Report: p.crash.bytes(), Stderr: p.stderr.bytes(), Memory: peakMemory(p.state, p.parentPeak)}
 }
 
 // copying carries one output of the process to where it belongs.

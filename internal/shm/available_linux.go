@@ -15,7 +15,7 @@ func total() int64 {
 	if err := unix.Sysinfo(&info); err != nil {
 		return math.MaxInt64
 	}
-	return int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // narrower on some machines
+	return int64(info.Totalram) * int64(info.Unit)
 }
 
 // available returns how much of it can be had without swapping.

@@ -7,6 +7,7 @@
 package shm
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -38,6 +39,11 @@ func Map(fd int, size int64, writable bool) ([]byte, error) {
 		return nil, nil
 	}
 	mem, err := unix.Mmap(fd, 0, int(size), protection(writable), unix.MAP_SHARED)
+	if errors.Is(err, unix.EPERM) && !writable {
+		// Before Linux 6.7, what is sealed against writing can't be mapped as shared, not even for reading. Where nobody
+		// writes, a private mapping is the same pages.
+		mem, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_PRIVATE)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mapping %d bytes of shared memory: %w", size, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unsafe"
 )
 
 // Ref is a reference to a segment. A struct type whose first field is a Ref stands for shared data: a pointer to it
@@ -57,12 +56,31 @@ func ReleaseAll(list []*Segment) {
 	}
 }
 
+// Source finds the segments that a process was passed.
+type Source interface {
+	// Get returns the segment that the sender knows by this number.
+	Get(id uint64) (*Segment, error)
+}
+
+// Recorder is a Source that remembers what it was asked for.
+type Recorder struct {
+	Source
+	IDs []uint64
+}
+
+// Get is Source's.
+func (r *Recorder) Get(id uint64) (*Segment, error) {
+	r.IDs = append(r.IDs, id)
+	return r.Source.Get(id)
+}
+
 // Table holds the segments that a process was passed, by the numbers that they have in the process which passed them.
 type Table struct {
 	mu   sync.Mutex
 	come chan struct{} // closed when something has come
 	segs map[uint64]*Segment
 	errs map[uint64]error
+	gone []uint64 // that were removed last
 }
 
 // NewTable returns an empty table.
@@ -88,7 +106,7 @@ func (t *Table) Holds(addr uintptr) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.segs {
-		if base := uintptr(unsafe.Pointer(unsafe.SliceData(s.mem))); addr-base < uintptr(len(s.mem)) {
+		if Contains(s.mem, addr) {
 			return true
 		}
 	}
@@ -101,11 +119,38 @@ func (t *Table) Remove(id uint64) {
 	s := t.segs[id]
 	delete(t.segs, id)
 	delete(t.errs, id)
+	if t.gone = append(t.gone, id); len(t.gone) > 2*goneKept {
+		t.gone = slices.Delete(t.gone, 0, goneKept)
+	}
 	t.mu.Unlock()
 	if s != nil {
 		s.Release()
 	}
 }
+
+// Unused returns how many segments were removed and are still mapped, for something in this process refers to them, or
+// did before the collector ran last.
+func (t *Table) Unused() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int(adopted.Load()) - len(t.segs)
+}
+
+// look returns a segment, or why there is none, or else what is closed when something comes.
+func (t *Table) look(id uint64) (*Segment, <-chan struct{}, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s, err := t.segs[id], t.errs[id]; s != nil || err != nil {
+		return s, nil, err
+	}
+	if slices.Contains(t.gone, id) {
+		return nil, nil, ErrClosed
+	}
+	return nil, t.come, nil
+}
+
+// goneKept is how many removed numbers are remembered, at least, so that nobody waits for them.
+const goneKept = 512
 
 // arrival is how long a segment may be on its way that was passed before it was spoken of.
 const arrival = 10 * time.Second
@@ -114,22 +159,19 @@ var errUnknown = errors.New("shared data that was never passed")
 
 // Get returns a segment, and waits for one that is on its way. The reference is good for as long as it is kept.
 func (t *Table) Get(id uint64) (*Segment, error) {
-	var late <-chan time.Time
+	if s, _, err := t.look(id); s != nil || err != nil {
+		return s, err
+	}
+	late := time.NewTimer(arrival)
+	defer late.Stop()
 	for {
-		t.mu.Lock()
-		s, err, come := t.segs[id], t.errs[id], t.come
-		t.mu.Unlock()
+		s, come, err := t.look(id)
 		if s != nil || err != nil {
 			return s, err
 		}
-		if late == nil {
-			timer := time.NewTimer(arrival)
-			defer timer.Stop()
-			late = timer.C
-		}
 		select {
 		case <-come:
-		case <-late:
+		case <-late.C:
 			return nil, fmt.Errorf("%w (number %d)", errUnknown, id)
 		}
 	}

@@ -16,6 +16,9 @@ var ErrClosed = errors.New("the shared data was closed: close it when nothing us
 
 var ids atomic.Uint64
 
+// adopted is how many segments this process has adopted and not unmapped.
+var adopted atomic.Int64
+
 // Holder has been passed a segment. Forget is called once, when nobody needs the segment any more, from whichever
 // goroutine released it last.
 type Holder interface{ Forget(id uint64) }
@@ -122,9 +125,11 @@ func Adopt(fd int, size int64) (*Segment, error) {
 		return nil, err
 	}
 	s := &Segment{id: ids.Add(1), size: size, fd: fd, mem: mem, users: 1, adopted: true}
+	adopted.Add(1)
 	runtime.AddCleanup(s, func(mem []byte) {
 		Unmap(mem)
 		_ = unix.Close(fd)
+		adopted.Add(-1)
 	}, mem)
 	return s, nil
 }
@@ -157,13 +162,13 @@ func (s *Segment) Bytes() ([]byte, error) {
 }
 
 // freed says that the memory is gone. The caller holds mu.
-func (s *Segment) freed() bool { return s.users == 0 && !s.adopted }
+func (s *Segment) freed() bool { return s.users <= 0 && !s.adopted }
 
 // Closed reports whether the segment's last user has released it.
 func (s *Segment) Closed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.users == 0
+	return s.users <= 0
 }
 
 // Seal makes the segment read-only, here and everywhere else, for good. The memory stays where it is. It must not be
@@ -190,7 +195,11 @@ func (s *Segment) seal() error {
 	}
 	err := seal(s.fd)
 	if s.size > 0 {
-		if again := remap(s.mem, s.fd, unix.PROT_READ, unix.MAP_SHARED); again != nil && err == nil {
+		again := remap(s.mem, s.fd, unix.PROT_READ, unix.MAP_SHARED)
+		if errors.Is(again, unix.EPERM) {
+			again = remap(s.mem, s.fd, unix.PROT_READ, unix.MAP_PRIVATE) // as in Map
+		}
+		if err == nil {
 			err = again
 		}
 	}
@@ -243,18 +252,21 @@ func (s *Segment) Release() {
 // a user.
 func (s *Segment) Pass(h Holder, send func(fd int) error) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if _, has := s.holders[h]; has {
+		s.mu.Unlock()
 		return nil
-	}
-	if err := send(s.fd); err != nil {
-		return err
 	}
 	if s.holders == nil {
 		s.holders = make(map[Holder]struct{})
 	}
 	s.holders[h] = struct{}{}
-	return nil
+	fd := s.fd
+	s.mu.Unlock() // send may have to wait; the caller is a user, so that the descriptor stays
+	err := send(fd)
+	if err != nil {
+		s.Drop(h)
+	}
+	return err
 }
 
 // Drop notes that h is gone.

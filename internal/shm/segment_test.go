@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unsafe"
@@ -87,7 +88,7 @@ func gone(t testing.TB, s *Segment) {
 
 func TestPublish(t *testing.T) {
 	t.Parallel()
-	seen := make(map[uint64]bool)
+	var seen sync.Map
 	for _, c := range []struct {
 		name  string
 		parts [][]byte
@@ -99,12 +100,12 @@ func TestPublish(t *testing.T) {
 		{"odd parts", [][]byte{pattern(2, 1), nil, pattern(3, 4097), pattern(4, 100_001)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := publish(t, c.parts...)
 			want := bytes.Join(c.parts, nil)
-			if seen[s.ID()] || s.ID() == 0 {
+			if _, known := seen.LoadOrStore(s.ID(), true); known || s.ID() == 0 {
 				t.Errorf("number %d is not new", s.ID())
 			}
-			seen[s.ID()] = true
 			if s.Size() != int64(len(want)) || s.Adopted() || s.Closed() {
 				t.Errorf("size %d, adopted %v, closed %v", s.Size(), s.Adopted(), s.Closed())
 			}
@@ -207,7 +208,7 @@ func writes(fd int, size int64) map[string]error {
 	if err == nil {
 		defer unix.Close(again)
 	}
-	for how, fd := range map[string]int{"": fd, " through another descriptor": again} {
+	for how, fd := range map[string]int{"": fd, ", through another descriptor": again} {
 		_, err := unix.Pwrite(fd, []byte("x"), 0)
 		tried["write"+how] = err
 		_, err = unix.Pwrite(fd, []byte("x"), size)

@@ -171,7 +171,7 @@ func (c *Chunk) Codec() string { return c.p.codec }
 func (c *Chunk) Context() context.Context { return c.task }
 
 // Shared returns the shared data that the parent has passed.
-func (c *Chunk) Shared() *shm.Table { return c.p.shared }
+func (c *Chunk) Shared() shm.Source { return c.p.shared }
 
 // Room returns an empty buffer to encode a result of about n bytes into, which is 0 if nobody knows; Done takes it back.
 func (c *Chunk) Room(n int) []byte {
@@ -215,30 +215,20 @@ func (c *Chunk) Ran(err error) bool {
 // Done answers the current task with its encoded result, which was appended to Room.
 func (c *Chunk) Done(b []byte) {
 	arena := c.p.mem.Arena
-	if len(b) >= link.ArenaFrom {
-		value := b
-		if !arena.Holds(b) {
-			if room := arena.Alloc(len(b)); cap(room) >= len(b) {
-				value = append(room, b...)
-			}
-		}
-		if arena.Holds(value) {
-			if at, ok := arena.Keep(value); ok {
-				c.answer(func(spent link.Spent, more bool) error {
-					return c.p.out.Placed(c.id, c.index-1, link.OK, at, spent, more)
-				})
-				return
-			}
-		}
-	}
-	if arena.Holds(b) {
-		c.publish(link.OK, b)
-		return
-	}
-	if cap(b) <= 1<<20 {
+	switch {
+	case arena.Holds(b):
+	case cap(b) <= 1<<20:
 		c.p.scratch = b
-	} else {
+	default:
 		c.p.scratch = nil // one large result must not hold its memory for ever
+	}
+	if len(b) >= link.ArenaFrom {
+		if at, ok := arena.Store(b); ok {
+			c.answer(func(spent link.Spent, more bool) error {
+				return c.p.out.Placed(c.id, c.index-1, link.OK, at, spent, more)
+			})
+			return
+		}
 	}
 	c.publish(link.OK, b)
 }

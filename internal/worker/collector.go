@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync/atomic"
 )
 
 // Large arguments are garbage when their task is over, and the heap of a worker that has little else is small: then the
@@ -16,7 +17,7 @@ const gather = 32 << 20
 // collector keeps the collector's goal up.
 type collector struct {
 	off   bool
-	floor uint64 // the goal, in bytes
+	floor atomic.Uint64 // the goal, in bytes
 }
 
 func (g *collector) init(capped bool) {
@@ -27,11 +28,12 @@ func (g *collector) init(capped bool) {
 // argument tells of the size of an argument that came in the arena.
 func (g *collector) argument(n int) {
 	floor := max(gather, uint64(n))
-	if g.off || floor <= g.floor {
+	was := g.floor.Load()
+	if g.off || floor <= was {
 		return
 	}
-	first := g.floor == 0
-	g.floor = floor
+	first := was == 0
+	g.floor.Store(floor)
 	g.set()
 	if first {
 		g.again()
@@ -51,6 +53,6 @@ func (g *collector) set() {
 	const usual, small = 100, 4 << 20
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
-	percent := int(100 * g.floor / max(live[0].Value.Uint64(), small))
+	percent := int(100 * g.floor.Load() / max(live[0].Value.Uint64(), small))
 	debug.SetGCPercent(max(usual, percent))
 }

@@ -28,7 +28,7 @@ const ExitFault = 70
 type Kind struct {
 	Name string
 	// Open decodes the configuration with the named codec and opens a state. It returns how long decoding took.
-	Open func(ctx context.Context, codec string, config []byte, shared *shm.Table) (state any, decode time.Duration, err error)
+	Open func(ctx context.Context, codec string, config []byte, shared shm.Source) (state any, decode time.Duration, err error)
 	// Close closes a state, nil for nothing to close.
 	Close func(state any) error
 }
@@ -39,7 +39,7 @@ type Function struct {
 	// Run runs the tasks of a chunk until its Next returns false.
 	Run func(state any, c *Chunk)
 	// Bind decodes arguments that are sent once; nil for a function without.
-	Bind func(codec string, b []byte, shared *shm.Table) (any, error)
+	Bind func(codec string, b []byte, shared shm.Source) (any, error)
 }
 
 // Registry finds what a program has registered.
@@ -60,22 +60,25 @@ type process struct {
 	kind    *Kind
 	state   any
 	funcs   map[uint32]*Function
-	bound   map[uint64]binding
-	chunk   *Chunk // that is running; kept so that the loop can go on after a task ended its goroutine
+	bound   map[uint64]binding // guarded by mu
+	chunk   *Chunk             // that is running; kept so that the loop can go on after a task ended its goroutine
 	limit   limit
 	scratch []byte        // to encode results into; kept between chunks
 	sealed  chan struct{} // closed when the loop is over
 
-	mu       sync.Mutex
-	running  *Chunk
-	begun    uint64          // id of the last chunk that was
-	returned map[uint64]bool // chunks that will not be run when they come
+	mu        sync.Mutex
+	running   *Chunk
+	begun     uint64          // id of the last chunk that was
+	returned  map[uint64]bool // chunks that will not be run when they come
+	forgotten int             // segments since the last sweep began
+	sweepable time.Time       // when another may begin
 }
 
 type binding struct {
 	args   any
 	err    error
 	decode time.Duration // not yet accounted for
+	shared []uint64      // segments that args refers to
 }
 
 // Main serves a pool until it ends. It does not return.
@@ -162,7 +165,7 @@ func (p *process) control() {
 		case link.Share:
 			p.adopt(m)
 		case link.Forget:
-			p.shared.Remove(m.ID)
+			p.forget(m.ID)
 		default:
 			fault(fmt.Errorf("unexpected frame on the control socket: %v", m.Type))
 		}
@@ -314,9 +317,14 @@ func (p *process) loop() {
 				p.funcs[h.Func] = &Function{Name: string(payload), Run: unknown}
 			}
 		case link.Bind:
-			p.bound[h.Chunk] = p.bind(h, payload)
+			b := p.bind(h, payload)
+			p.mu.Lock()
+			p.bound[h.Chunk] = b
+			p.mu.Unlock()
 		case link.Free:
+			p.mu.Lock()
 			delete(p.bound, h.Chunk)
+			p.mu.Unlock()
 		case link.Quit:
 			over = true
 			close(p.sealed)
@@ -337,8 +345,9 @@ func (p *process) bind(h link.Header, payload []byte) binding {
 		return binding{err: err}
 	}
 	start := time.Now()
-	args, err := f.Bind(p.codec, item.Body, p.shared)
-	return binding{args, err, time.Since(start)}
+	shared := &shm.Recorder{Source: p.shared}
+	args, err := f.Bind(p.codec, item.Body, shared)
+	return binding{args, err, time.Since(start), shared.IDs}
 }
 
 func unknown(_ any, c *Chunk) {
@@ -359,13 +368,17 @@ func (p *process) takeChunk(h link.Header, payload []byte) error {
 	}
 	c := &Chunk{p: p, f: f, id: h.Chunk, count: h.Count, items: items, lent: h.Flags&link.Lent != 0, timeout: time.Duration(m.Timeout)}
 	if m.Bound != 0 {
+		p.mu.Lock()
 		b, ok := p.bound[m.Bound]
+		if ok {
+			c.bound = b
+			b.decode = 0
+			p.bound[m.Bound] = b
+		}
+		p.mu.Unlock()
 		if !ok {
 			return fmt.Errorf("chunk %d needs bound arguments %d, which never came", h.Chunk, m.Bound)
 		}
-		c.bound = b
-		b.decode = 0
-		p.bound[m.Bound] = b
 	}
 	p.chunk = c
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/proc"
+	"github.com/brinepool/brine/internal/shm"
 )
 
 // childMode is the environment variable that makes this program a worker.
@@ -28,13 +29,16 @@ const quick = "GORACE=atexit_sleep_ms=0"
 
 const testBuild = "the build of this test"
 
+// testArena is how large the arenas of a test's worker are.
+const testArena = 16 << 20
+
 func child(string) { Main(registry{}, testBuild) }
 
 // registry has some kinds and functions whose arguments and results are plain bytes.
 type registry struct{}
 
 func (registry) Kind(name string) *Kind {
-	k := &Kind{Name: name, Open: func(_ context.Context, _ string, config []byte) (any, time.Duration, error) {
+	k := &Kind{Name: name, Open: func(_ context.Context, _ string, config []byte, _ shm.Source) (any, time.Duration, error) {
 		return string(config), time.Millisecond, nil
 	}}
 	switch name {
@@ -44,13 +48,13 @@ func (registry) Kind(name string) *Kind {
 	case "panics when closed":
 		k.Close = func(any) error { panic("at closing") }
 	case "fails":
-		k.Open = func(context.Context, string, []byte) (any, time.Duration, error) {
+		k.Open = func(context.Context, string, []byte, shm.Source) (any, time.Duration, error) {
 			return nil, 0, errors.New("no luck")
 		}
 	case "panics":
-		k.Open = func(context.Context, string, []byte) (any, time.Duration, error) { panic("at the start") }
+		k.Open = func(context.Context, string, []byte, shm.Source) (any, time.Duration, error) { panic("at the start") }
 	case "exits":
-		k.Open = func(context.Context, string, []byte) (any, time.Duration, error) {
+		k.Open = func(context.Context, string, []byte, shm.Source) (any, time.Duration, error) {
 			runtime.Goexit()
 			return nil, 0, nil
 		}
@@ -63,19 +67,21 @@ func (registry) Kind(name string) *Kind {
 func (registry) Function(name string) *Function {
 	switch name {
 	case "do":
-		return &Function{Name: name, Run: run, Bind: func(_ string, b []byte) (any, error) {
+		return &Function{Name: name, Run: run, Bind: func(_ string, b []byte, _ shm.Source) (any, error) {
 			if string(b) == "bad" {
 				return nil, errors.New("bad binding")
 			}
 			return string(b), nil
 		}}
+	case "large":
+		return &Function{Name: name, Run: large}
 	case "careless": // doesn't say how its tasks ended
 		return &Function{Name: name, Run: func(_ any, c *Chunk) {
 			for c.Next() {
 				if string(c.Arg()) == "goexit" {
 					runtime.Goexit()
 				}
-				c.Done(append(c.Scratch(), c.Arg()...))
+				c.Done(append(c.Room(0), c.Arg()...))
 			}
 		}}
 	}
@@ -125,7 +131,7 @@ func one(state any, c *Chunk) {
 		c.Fail(link.Failed, err)
 		return
 	}
-	c.Done(fmt.Appendf(c.Scratch(), "%s of %v with %v", arg, state, c.Bound()))
+	c.Done(fmt.Appendf(c.Room(0), "%s of %v with %v", arg, state, c.Bound()))
 }
 
 // stopped returns when a task that was told to stop at its deadline does.
@@ -143,9 +149,11 @@ type peer struct {
 	closed bool
 }
 
-func start(t *testing.T) *peer {
+func start(t *testing.T) *peer { return startWith(t, testArena) }
+
+func startWith(t *testing.T, arena int64) *peer {
 	t.Helper()
-	l, files, err := link.New()
+	l, files, err := link.New(arena)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,6 +207,14 @@ func (w *peer) next() (link.Header, []byte) {
 	}
 }
 
+// item is a value behind its head.
+func item(value string) []byte {
+	b, at := link.AppendItem(nil)
+	b = append(b, value...)
+	link.EndItem(b, at, link.OK)
+	return b
+}
+
 func (w *peer) open(kind string) link.ReadyMessage {
 	w.t.Helper()
 	h, payload := w.next()
@@ -206,7 +222,7 @@ func (w *peer) open(kind string) link.ReadyMessage {
 	if err := hello.Parse(payload); h.Type != link.Hello || err != nil || hello.Build != testBuild || hello.Version != link.Version || int(hello.PID) != w.p.Pid() {
 		w.t.Fatalf("hello is %v: %+v, %v", h.Type, hello, err)
 	}
-	m := link.InitMessage{Version: link.Version, Build: testBuild, Kind: kind, Config: []byte("state")}
+	m := link.InitMessage{Version: link.Version, Build: testBuild, Kind: kind, Config: item("state")}
 	w.send(link.Header{Type: link.Init}, m.Append(nil))
 	return w.ready()
 }
@@ -259,16 +275,15 @@ func (w *peer) answers(chunk uint64, n int) (list []answer) {
 		}
 		_, items, err := link.ParseSpent(payload)
 		for range h.Count {
-			var a answer
-			var body []byte
+			var item link.Item
 			if err == nil {
-				a.status, body, items, err = link.NextItem(items)
+				items, err = item.Next(items, w.l.Results())
 			}
 			if err != nil {
 				w.t.Fatal(err)
 			}
-			a.body = string(body)
-			list = append(list, a)
+			list = append(list, answer{item.Status, string(item.Body)})
+			w.l.Release(item.Place)
 		}
 	}
 	return list
@@ -308,7 +323,7 @@ func TestByHand(t *testing.T) {
 		{"no descriptors", func() []*os.File { return nil }},
 		{"files", func() []*os.File {
 			var files []*os.File
-			for range 5 {
+			for range 6 {
 				f, err := os.Open(os.DevNull)
 				if err != nil {
 					t.Fatal(err)
@@ -362,7 +377,7 @@ func TestServes(t *testing.T) {
 		t.Fatalf("ready is %+v", m)
 	}
 	w.function(3, "do")
-	w.send(link.Header{Type: link.Bind, Func: 3, Chunk: 7}, []byte("binding"))
+	w.send(link.Header{Type: link.Bind, Func: 3, Chunk: 7}, item("binding"))
 	id := w.chunk(link.ChunkMessage{Bound: 7}, 3, "a", "", "error", "panic", "b")
 	got := w.answers(id, 5)
 	want := []answer{{link.OK, "a of state with binding"}, {link.OK, " of state with binding"}, {status: link.Failed}, {status: link.Panicked}, {link.OK, "b of state with binding"}}
@@ -407,6 +422,7 @@ func TestRefuses(t *testing.T) {
 			t.Parallel()
 			w := start(t)
 			w.next() // hello
+			c.m.Config = item("")
 			w.send(link.Header{Type: link.Init}, c.m.Append(nil))
 			m := w.ready()
 			s := string(m.Body)
@@ -466,7 +482,7 @@ func TestFaults(t *testing.T) {
 		w := start(t)
 		w.open("plain")
 		w.l.Control(link.Chunk, 1)
-		w.ends(ExitFault, "control pipe")
+		w.ends(ExitFault, "control socket")
 	})
 }
 
@@ -482,8 +498,8 @@ func TestUnknownFunction(t *testing.T) {
 			t.Errorf("answer %+v", a)
 		}
 	}
-	w.send(link.Header{Type: link.Bind, Func: 1, Chunk: 7}, nil)
-	w.send(link.Header{Type: link.Bind, Func: 2, Chunk: 8}, []byte("bad"))
+	w.send(link.Header{Type: link.Bind, Func: 1, Chunk: 7}, item(""))
+	w.send(link.Header{Type: link.Bind, Func: 2, Chunk: 8}, item("bad"))
 	for number, says := range map[uint32]string{1: "", 2: "bad binding"} {
 		for _, a := range w.answers(w.chunk(link.ChunkMessage{Bound: 6 + uint64(number)}, number, "a"), 1) {
 			if a.status != link.BadArg || !strings.Contains(text(t, []byte(a.body)), says) {

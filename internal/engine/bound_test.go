@@ -1,0 +1,103 @@
+//go:build linux
+
+package engine
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/brinepool/brine/internal/ledger"
+	"github.com/brinepool/brine/internal/link"
+	"github.com/brinepool/brine/internal/shm"
+)
+
+// TestBoundOfAReturnedChunk has a worker return a chunk before it has read the large bound arguments that were sent ahead
+// of it, as it does when it is told to while another task runs. They stay where they are until it has.
+func TestBoundOfAReturnedChunk(t *testing.T) {
+	t.Parallel()
+	e := &Engine{cfg: config("", 1), jobs: make(map[*Job]struct{}), shared: make(map[uint64]*shm.Segment), stopping: make(chan struct{})}
+	e.drained = sync.NewCond(&e.mu)
+	e.ledger, e.parent = ledger.New(os.Getpid())
+	l, child, err := link.New(testArena)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		link.CloseAll(append([]int{l.CrashFD()}, child...))
+		l.Close()
+	}()
+	w := &conn{e: e, link: l, nextID: 1, acct: e.ledger.Open("worker", 1)}
+	post := func(task Work, bound *Bound) {
+		t.Helper()
+		j := NewJob(context.Background(), e.Function("f"), task, 1)
+		j.Sized, j.Bound = true, bound
+		if err := e.Submit(j, 1, false); err != nil {
+			t.Fatal(err)
+		}
+		e.mu.Lock()
+		w.take(1)
+		e.mu.Unlock()
+		w.post()
+	}
+	returned := func(id uint64) {
+		t.Helper()
+		b, err := link.AppendFrame(nil, link.Header{Type: link.Returned, Chunk: id}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := syscall.Write(child[1], b); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.exchange(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := bytes.Repeat([]byte("bound"), 20_000)
+	post(&work{}, nil) // which runs
+	post(&work{}, &Bound{ID: 7, Bytes: want})
+	e.queue.Drop(&w.flights[1].job.queue)
+	returned(2)
+	for range 3 {
+		post(&blobs{work: new(work), least: 90_000, most: 100_000}, nil)
+	}
+	_ = l.Flush()
+
+	// Now the worker gets there.
+	size, err := shm.Size(child[5])
+	if err != nil {
+		t.Fatal(err)
+	}
+	arguments, err := shm.Map(child[5], size, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shm.Unmap(arguments)
+	in := link.NewReader(child[0])
+	for {
+		h, payload, ok := in.Next()
+		if !ok {
+			if err := in.Fill(); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if h.Type != link.Bind {
+			continue
+		}
+		var item link.Item
+		if _, err := item.Next(payload, link.View(arguments)); err != nil {
+			t.Fatal(err)
+		}
+		if item.Place.Len == 0 {
+			t.Error("they don't lie in the arena: the test shows nothing")
+		}
+		if !bytes.Equal(item.Body, want) {
+			t.Error("the worker reads something else")
+		}
+		return
+	}
+}
