@@ -1,5 +1,3 @@
-//go:build each
-
 package main
 
 import (
@@ -10,21 +8,18 @@ import (
 	"github.com/brinepool/brine/bench/internal/entrant"
 )
 
-// withEach says whether this program has the entrants that need brine.Each.
-const withEach = true
-
-// brineInPlace is brinePayload with the result read where it lies, for the length of the callback.
+// brineInPlace is brinePayload with argument and result read where they lie, as the arena floor reads them.
 func brineInPlace(size int) entrant.Maker {
 	return func(ctx context.Context, c entrant.Config) (entrant.Entrant, error) {
 		pool, err := brine.Open(ctx, payloadSides, size, &brine.Options{Workers: 1})
 		if err != nil {
 			return entrant.Entrant{}, err
 		}
-		s := parentSide(size)
+		s, trip := parentSide(size), callTrip.InPlace()
 		ins := [][]byte{s.own}
 		return entrant.Latency(c, func() error {
 			used := 0
-			err := brine.Each(ctx, pool, callTrip, ins, func(_ int, out []byte) error {
+			err := brine.Each(ctx, pool, trip, ins, func(_ int, out []byte) error {
 				used++
 				return s.read(out)
 			})

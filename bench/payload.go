@@ -118,15 +118,13 @@ func payloadEntrants(all map[string]entrant.Maker) {
 // payloadMakers are all that can send size bytes there and back.
 func payloadMakers(size int) map[string]entrant.Maker {
 	makers := map[string]entrant.Maker{
-		"brine":    brinePayload(size),
-		"goplugin": gopluginPayload(size),
-		"netrpc":   netrpcPayload(size),
+		"brine":         brinePayload(size),
+		"brine-inplace": brineInPlace(size),
+		"goplugin":      gopluginPayload(size),
+		"netrpc":        netrpcPayload(size),
 	}
-	for _, kind := range []string{wirePipes, wireOneWrite, wireSocket, wireArena, wireCopyOut} {
+	for _, kind := range []string{wirePipes, wireOneWrite, wireSocket, wireFresh, wireArena, wireCopyOut} {
 		makers[kind] = floorPayload(kind, size)
-	}
-	if withEach {
-		makers["brine-inplace"] = brineInPlace(size)
 	}
 	return makers
 }
@@ -145,37 +143,34 @@ func binarySize(n int) string {
 func payloadRow(size int, goplugin bar) row {
 	r := floorsRow(size)
 	name := func(who string) string { return payloadName(size, who) }
-	ours := ref{name("brine"), 0}
+	inPlace, call := ref{name("brine-inplace"), 0}, ref{name("brine"), 0}
 	r.entrants = append(r.entrants, name(wireCopyOut), name(wirePipes), name("goplugin"), name("netrpc"))
-	r.lines[0].bar = atMost(1.5)
 	r.lines = append(
 		r.lines,
-		line{unit: "µs", ours: ours, theirs: ref{name(wireCopyOut), 0}, peer: "arena, copied out"},
-		line{unit: "µs", ours: ours, theirs: ref{name(wirePipes), 0}, peer: "two pipes, 1 MiB"},
-		line{unit: "µs", ours: ours, theirs: ref{name("goplugin"), 0}, peer: "go-plugin gRPC", inverse: true, bar: goplugin},
-		line{unit: "µs", ours: ours, theirs: ref{name("netrpc"), 0}, peer: "net/rpc unix", inverse: true},
+		line{unit: "µs", ours: inPlace, theirs: ref{name("goplugin"), 0}, peer: "go-plugin gRPC", inverse: true, bar: goplugin},
+		line{name: r.name + "/call", unit: "µs", ours: call, theirs: ref{name(wireCopyOut), 0}, peer: "arena, copied out"},
+		line{name: r.name + "/call", unit: "µs", ours: call, theirs: ref{name(wirePipes), 0}, peer: "two pipes, 1 MiB"},
+		line{name: r.name + "/call", unit: "µs", ours: call, theirs: ref{name("goplugin"), 0}, peer: "go-plugin gRPC", inverse: true},
+		line{name: r.name + "/call", unit: "µs", ours: call, theirs: ref{name("netrpc"), 0}, peer: "net/rpc unix", inverse: true},
 	)
 	return r
 }
 
-// floorsRow compares Brine with the arena and with a socket.
+// floorsRow compares Brine with the arena and with sockets. Like is compared with like: what is read in place with floors that keep
+// their memory, and a Call, whose argument and result are their receivers' own, with a socket that reads into new memory.
 func floorsRow(size int) row {
 	name := func(who string) string { return payloadName(size, who) }
-	ours := ref{name("brine"), 0}
+	inPlace, call := ref{name("brine-inplace"), 0}, ref{name("brine"), 0}
 	r := row{
 		name:     "payload/" + binarySize(size),
-		entrants: []string{name("brine"), name(wireArena), name(wireSocket)},
-		lines: []line{
-			{unit: "µs", ours: ours, theirs: ref{name(wireArena), 0}, peer: "arena, read in place"},
-			{unit: "µs", ours: ours, theirs: ref{name(wireSocket), 0}, peer: "unix socket", bar: atMost(1)},
-		},
+		entrants: []string{name("brine-inplace"), name(wireArena), name(wireSocket), name("brine"), name(wireFresh)},
 	}
-	if withEach {
-		r.entrants = append(r.entrants, name("brine-inplace"))
-		r.lines = append(r.lines, line{
-			name: r.name + "/inplace", unit: "µs",
-			ours: ref{name("brine-inplace"), 0}, theirs: ref{name(wireArena), 0}, peer: "arena, read in place",
-		})
+	r.lines = []line{
+		{unit: "µs", ours: inPlace, theirs: ref{name(wireArena), 0}, peer: "arena, read in place", bar: atMost(1.5)},
+		{unit: "µs", ours: inPlace, theirs: ref{name(wireSocket), 0}, peer: "unix socket", bar: atMost(1)},
+		{name: r.name + "/call", unit: "µs", ours: call, theirs: ref{name(wireFresh), 0}, peer: "unix socket, new memory", bar: atMost(1)},
+		{name: r.name + "/call", unit: "µs", ours: call, theirs: ref{name(wireSocket), 0}, peer: "unix socket"},
+		{name: r.name + "/call", unit: "µs", ours: call, theirs: ref{name(wireArena), 0}, peer: "arena, read in place"},
 	}
 	return r
 }

@@ -62,7 +62,7 @@ func TestSideReads(t *testing.T) {
 // TestWireRefuses shows that the other side of a floor reads what it gets.
 func TestWireRefuses(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{wirePipes, wireOneWrite, wireSocket, wireArena, wireCopyOut} {
+	for _, kind := range []string{wirePipes, wireOneWrite, wireSocket, wireFresh, wireArena, wireCopyOut} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			f, err := startFarSide(kind, oddSize)

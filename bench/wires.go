@@ -19,7 +19,8 @@ import (
 const (
 	wirePipes    = "pipes"          // two pipes with room for 1 MiB; the payload in a write of its own
 	wireOneWrite = "pipes-onewrite" // the same; header and payload copied together and written at once
-	wireSocket   = "socket"         // a unix stream socket pair
+	wireSocket   = "socket"         // a unix stream socket pair; the receiver reads into memory that it keeps
+	wireFresh    = "socket-fresh"   // the same; the receiver reads into new memory each time, as one does who keeps what came
 	wireArena    = "arena"          // shared memory, copied into by the sender, read in place by the receiver; the header goes by a pipe
 	wireCopyOut  = "arena-copyout"  // the same; the receiver copies the payload out and reads the copy
 )
@@ -43,6 +44,7 @@ type stream struct {
 	r, w   int
 	header [wireHeader]byte
 	in     []byte // kept from one payload to the next
+	fresh  bool   // it is not
 }
 
 func (s *stream) send(b []byte) error {
@@ -59,6 +61,9 @@ func (s *stream) recv() ([]byte, error) {
 	}
 	if err := same(binary.LittleEndian.Uint64(s.header[8:]), uint64(len(s.in))); err != nil {
 		return nil, err
+	}
+	if s.fresh {
+		s.in = make([]byte, len(s.in))
 	}
 	return s.in, readFull(s.r, s.in)
 }
@@ -130,7 +135,7 @@ func newWire(kind string, size, r, w, memfd int, parent bool) (wire, error) {
 		}
 		return a, nil
 	}
-	return &stream{r: r, w: w, in: make([]byte, size)}, nil
+	return &stream{r: r, w: w, in: make([]byte, size), fresh: kind == wireFresh}, nil
 }
 
 // farSide is a child that answers payloads, from the parent's side.
@@ -162,7 +167,7 @@ func startFarSide(kind string, size int) (*farSide, error) {
 
 // wireEnds opens the descriptors of a wire: the parent's, first for reading and last for writing, and the child's.
 func wireEnds(kind string, size int) (ours, theirs []int, err error) {
-	if kind == wireSocket {
+	if kind == wireSocket || kind == wireFresh {
 		fds, err := socketPair()
 		if err != nil {
 			return nil, nil, err
@@ -199,7 +204,7 @@ func wireMain(args []string) int {
 		return 2
 	}
 	kind, in, out := args[0], 3, 4
-	if kind == wireSocket {
+	if kind == wireSocket || kind == wireFresh {
 		out = in
 	}
 	w, err := newWire(kind, size, in, out, arenaFD, false)

@@ -99,7 +99,7 @@ func (e *encoder) elements(n *node, p unsafe.Pointer, count int) error {
 	switch {
 	case n.way == asCopy:
 		if total := n.size * uintptr(count); total > 0 {
-			e.buf = append(e.buf, memory(p, total)...)
+			e.buf = appendLarge(e.buf, memory(p, total))
 		}
 		return nil
 	case n.way == asStruct:
