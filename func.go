@@ -242,12 +242,13 @@ func run[S, In, Out any](sig *signature[In, Out], f func(S, context.Context, any
 		return
 	}
 	t := task[S, In, Out]{f: f, state: st.v, c: c}
+	shared, lent := c.Shared(), in.lend != nil && c.Lends()
 	for c.Next() {
 		decode := in.decode
-		if c.Lent() && in.lend != nil {
+		if lent && c.Placed() {
 			decode = in.lend
 		}
-		if err := decode(c.Arg(), &t.in, c.Shared()); err != nil {
+		if err := decode(c.Arg(), &t.in, shared); err != nil {
 			if c.Ran(err) {
 				c.Fail(link.BadArg, err)
 			}

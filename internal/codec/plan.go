@@ -52,10 +52,6 @@ func (p *Plan) FixedSize() (n int, ok bool) {
 // kept. After an error the returned slice is dst as it was, though bytes past
 // its length may have been written.
 func (p *Plan) Append(dst []byte, v unsafe.Pointer) ([]byte, error) {
-	n := p.node
-	if n.way == asCopy {
-		return append(dst, memory(v, n.size)...), nil
-	}
 	return p.AppendShared(dst, v, nil)
 }
 
@@ -63,6 +59,9 @@ func (p *Plan) Append(dst []byte, v unsafe.Pointer) ([]byte, error) {
 // takes up.
 func (p *Plan) AppendShared(dst []byte, v unsafe.Pointer, refs *shm.Refs) ([]byte, error) {
 	n := p.node
+	if n.way == asCopy {
+		return append(dst, memory(v, n.size)...), nil
+	}
 	e := encoder{buf: dst, refs: refs}
 	if err := e.value(n, v); err != nil {
 		return dst, failed("encode", n, err)
@@ -73,21 +72,19 @@ func (p *Plan) AppendShared(dst []byte, v unsafe.Pointer, refs *shm.Refs) ([]byt
 // Decode overwrites the value at v with the one that src holds, all of src and
 // nothing more. The value shares no memory with src nor with what *v held. After
 // an error *v is some value of its type.
-func (p *Plan) Decode(src []byte, v unsafe.Pointer) error {
+func (p *Plan) Decode(src []byte, v unsafe.Pointer) error { return p.DecodeShared(src, v, nil) }
+
+// DecodeShared is Decode for values that may refer to shared data, which is in
+// table.
+func (p *Plan) DecodeShared(src []byte, v unsafe.Pointer, table shm.Source) error {
 	n := p.node
 	if n.way == asCopy && len(n.bools) == 0 && len(src) == n.min {
 		copy(memory(v, n.size), src)
 		return nil
 	}
-	return p.DecodeShared(src, v, nil)
-}
-
-// DecodeShared is Decode for values that may refer to shared data, which is in
-// table.
-func (p *Plan) DecodeShared(src []byte, v unsafe.Pointer, table shm.Source) error {
 	d := newDecoder(src)
 	d.table = table
-	return d.whole(p.node, v)
+	return d.whole(n, v)
 }
 
 // Lend is DecodeShared into a value whose strings, byte slices and slices of elements

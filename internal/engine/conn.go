@@ -55,6 +55,7 @@ type conn struct {
 	due      time.Time               // when timer fires
 	segments map[uint64]*shm.Segment // that the worker has
 	unsent   []uint64                // of those, what it is to forget and has not been told yet
+	telling  bool                    // a timer is set to tell it the rest
 	closed   bool
 }
 
@@ -181,7 +182,21 @@ func (w *conn) send(s sched.Span) {
 	var places []placed
 	hi := s.Lo
 	for hi < s.Hi && (hi == s.Lo || bytes < chunkBytes) {
-		c, n, place, err := w.pack(b, j, hi)
+		var c []byte
+		var n int
+		var place link.Place
+		var err error
+		if j.Sized {
+			c, n, place, err = w.pack(b, j, hi)
+		} else {
+			var item int
+			b, item = link.AppendItem(b)
+			if c, err = j.work.Encode(b, hi, nil); err == nil {
+				link.EndItem(c, item, link.OK)
+				n = len(c) - len(b)
+			}
+			b = b[:item]
+		}
 		if err == nil && len(c)-at-link.HeaderSize > link.MaxPayload {
 			err = link.ErrTooLarge
 		}

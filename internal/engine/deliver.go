@@ -129,7 +129,9 @@ func (w *conn) results(h link.Header, payload []byte) error {
 	f.bytes -= t.arguments
 	var item link.Item
 	for i := first; i < first+int(h.Count); i++ {
-		if items, err = item.Next(items, w.link.Results()); err != nil {
+		if body, rest, ok := link.NextPlain(items); ok {
+			items, item.Status, item.Body, item.Place = rest, link.OK, body, link.Place{}
+		} else if items, err = item.Next(items, w.link.Results()); err != nil {
 			// What came before stands. The rest of the chunk is handled with the worker's end.
 			f.next = i
 			w.count(j, t, spent, time.Since(start))
@@ -166,7 +168,7 @@ type tally struct {
 	bytes, largest             int64
 }
 
-// hand hands a value out, and tells the worker when its place is free again.
+// hand hands out a value that is in the arena, or kept, and tells the worker when its place is free again.
 func (w *conn) hand(j *Job, i int, item *link.Item) error {
 	switch {
 	case j.keep != nil && item.Place.Len > 0:
@@ -178,12 +180,12 @@ func (w *conn) hand(j *Job, i int, item *link.Item) error {
 		return err
 	case j.keep != nil:
 		return j.keep.Keep(i, bytes.Clone(item.Body), func() {})
-	case item.Place.Len > 0:
+	default:
 		// Methods of the program's own may write to what they decode; here that must be their own panic.
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 		defer w.link.Release(item.Place)
+		return j.work.Decode(i, item.Body)
 	}
-	return j.work.Decode(i, item.Body)
 }
 
 // result takes one result.
@@ -195,7 +197,12 @@ func (w *conn) result(j *Job, span sched.Span, i int, item *link.Item, t *tally)
 		t.values++
 		t.bytes += int64(len(body))
 		t.largest = max(t.largest, int64(len(body)))
-		if unread = w.hand(j, i, item); unread == nil {
+		if j.keep == nil && item.Place.Len == 0 {
+			unread = j.work.Decode(i, body)
+		} else {
+			unread = w.hand(j, i, item)
+		}
+		if unread == nil {
 			t.ended++
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/brinepool/brine/internal/ledger"
 	"github.com/brinepool/brine/internal/link"
@@ -18,22 +19,8 @@ type placed struct {
 }
 
 // pack encodes the argument of a task behind b or, when it is large, in the arena with its place behind b. It returns
-// the size of the encoded argument.
+// the size of the encoded argument, and passes the worker the shared data that it refers to.
 func (w *conn) pack(b []byte, j *Job, i int) (_ []byte, size int, at link.Place, err error) {
-	if j.Sized {
-		return w.packSized(b, j, i)
-	}
-	b, item := link.AppendItem(b)
-	c, err := j.work.Encode(b, i, nil)
-	if err != nil {
-		return b[:item], 0, at, err
-	}
-	link.EndItem(c, item, link.OK)
-	return c, len(c) - len(b), at, nil
-}
-
-// packSized is pack for arguments that may be large, or refer to shared data.
-func (w *conn) packSized(b []byte, j *Job, i int) (_ []byte, size int, at link.Place, err error) {
 	known := len(w.refs.List())
 	defer func() {
 		if err != nil {
@@ -141,13 +128,29 @@ func (w *conn) Forget(id uint64) {
 	}
 }
 
-// forgetMore tells the worker of what it is to forget, as far as the control socket has room. The caller holds e.mu.
+// forgetAgain is when the worker is told the rest of what it is to forget, after the control socket was full.
+const forgetAgain = 10 * time.Millisecond
+
+// forgetMore tells the worker of what it is to forget, as far as the control socket has room, and sees to the rest. The
+// caller holds e.mu.
 func (w *conn) forgetMore() {
+	if w.closed {
+		return
+	}
 	n := 0
 	for n < len(w.unsent) && w.link.Control(link.Forget, w.unsent[n]) {
 		n++
 	}
 	w.unsent = slices.Delete(w.unsent, 0, n)
+	if len(w.unsent) > 0 && !w.telling {
+		w.telling = true
+		time.AfterFunc(forgetAgain, func() {
+			w.e.mu.Lock()
+			defer w.e.mu.Unlock()
+			w.telling = false
+			w.forgetMore()
+		})
+	}
 }
 
 // Forget takes the engine's note of a segment out.

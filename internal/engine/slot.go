@@ -180,7 +180,6 @@ func (s *slot) rest(w *conn) (orderly bool, err error) {
 		return false, nil
 	}
 	w.release()
-	w.forgetMore()
 	s.lie()
 	e.balance()
 	e.mu.Unlock()

@@ -59,6 +59,18 @@ func (p *Place) append(dst []byte) []byte {
 	return binary.LittleEndian.AppendUint32(dst, p.lease)
 }
 
+// NextPlain takes an item off b whose status is OK and whose body is in the frame, as nearly all are; ok is false for any
+// other. It is small enough to be inlined.
+func NextPlain(b []byte) (body, rest []byte, ok bool) {
+	if len(b) >= ItemSize {
+		n := binary.LittleEndian.Uint64(b) // a bit of status or place makes it more than any length
+		if b = b[ItemSize:]; n <= uint64(len(b)) {
+			return b[:n:n], b[n:], true
+		}
+	}
+	return nil, nil, false
+}
+
 // Item is one argument or result.
 type Item struct {
 	Status Status
@@ -73,8 +85,8 @@ func (it *Item) Next(b []byte, view View) (rest []byte, err error) {
 	}
 	w := binary.LittleEndian.Uint64(b)
 	n := w & maxItem
-	*it = Item{Status: Status(w >> 56)}
 	b = b[ItemSize:]
+	it.Status, it.Place = Status(w>>56), Place{}
 	if it.Status > lastStat {
 		return nil, ErrBadItem
 	}
@@ -85,6 +97,7 @@ func (it *Item) Next(b []byte, view View) (rest []byte, err error) {
 		it.Body = b[:n:n]
 		return b[n:], nil
 	}
+	it.Body = nil
 	if len(b) < placeSize {
 		return nil, ErrBadItem
 	}

@@ -38,6 +38,7 @@ type Chunk struct {
 	index    uint32 // of the next task; the current one is the one before
 	arg      []byte
 	placed   bool         // arg is in the arena
+	roomy    bool         // Room gave out memory of the arena
 	answered bool         // the current task has its result
 	task     *taskContext // of the current one
 	started  time.Time
@@ -92,12 +93,16 @@ func (c *Chunk) Next() bool {
 	}
 	var item link.Item
 	for c.index < c.count {
-		rest, err := item.Next(c.items, c.p.mem.Arguments)
-		if err != nil {
-			fault(fmt.Errorf("chunk %d: %w", c.id, err))
+		body, rest, ok := link.NextPlain(c.items)
+		if c.placed = false; !ok {
+			var err error
+			if rest, err = item.Next(c.items, c.p.mem.Arguments); err != nil {
+				fault(fmt.Errorf("chunk %d: %w", c.id, err))
+			}
+			body, c.placed = item.Body, item.Place.Len > 0
 		}
-		c.items, c.arg, c.answered = rest, item.Body, false
-		if c.placed = item.Place.Len > 0; c.placed && !c.lent {
+		c.items, c.arg, c.answered = rest, body, false
+		if c.placed && !c.lent {
 			c.p.gc.argument(item.Place.Len)
 		}
 		c.index++
@@ -158,8 +163,11 @@ func (c *Chunk) cancel() {
 // Arg returns the encoded argument of the current task, valid until the next.
 func (c *Chunk) Arg() []byte { return c.arg }
 
-// Lent says that the current argument is to be read in place: it is valid, and must not change, until its task ends.
-func (c *Chunk) Lent() bool { return c.lent && c.placed }
+// Lends says that arguments in the arena are to be read in place.
+func (c *Chunk) Lends() bool { return c.lent }
+
+// Placed says that the current argument is in the arena: it is valid, and must not change, until its task ends.
+func (c *Chunk) Placed() bool { return c.placed }
 
 // Bound returns the decoded arguments that were sent once.
 func (c *Chunk) Bound() any { return c.bound.args }
@@ -175,8 +183,10 @@ func (c *Chunk) Shared() shm.Source { return c.p.shared }
 
 // Room returns an empty buffer to encode a result of about n bytes into, which is 0 if nobody knows; Done takes it back.
 func (c *Chunk) Room(n int) []byte {
+	c.roomy = false
 	if n >= link.ArenaFrom {
 		if room := c.p.mem.Arena.Alloc(n); room != nil {
+			c.roomy = true
 			return room
 		}
 	}
@@ -214,19 +224,18 @@ func (c *Chunk) Ran(err error) bool {
 
 // Done answers the current task with its encoded result, which was appended to Room.
 func (c *Chunk) Done(b []byte) {
-	arena := c.p.mem.Arena
 	switch {
-	case arena.Holds(b):
+	case c.roomy && c.p.mem.Arena.Holds(b):
 	case cap(b) <= 1<<20:
 		c.p.scratch = b
 	default:
 		c.p.scratch = nil // one large result must not hold its memory for ever
 	}
 	if len(b) >= link.ArenaFrom {
-		if at, ok := arena.Store(b); ok {
-			c.answer(func(spent link.Spent, more bool) error {
-				return c.p.out.Placed(c.id, c.index-1, link.OK, at, spent, more)
-			})
+		if at, ok := c.p.mem.Arena.Store(b); ok {
+			if err := c.p.out.Placed(c.id, c.index-1, link.OK, at, c.account(), c.index < c.count); err != nil {
+				fault(err)
+			}
 			return
 		}
 	}
@@ -266,28 +275,29 @@ func (c *Chunk) Unwound(v any) {
 }
 
 func (c *Chunk) publish(s link.Status, body []byte) {
-	c.answer(func(spent link.Spent, more bool) error {
-		err := c.p.out.Result(c.id, c.index-1, s, body, spent, more)
-		if errors.Is(err, link.ErrTooLarge) {
-			err = c.p.out.Result(c.id, c.index-1, link.BadResult, codec.AppendError(nil, err), spent, more)
-		}
-		return err
-	})
+	spent, more := c.account(), c.index < c.count
+	err := c.p.out.Result(c.id, c.index-1, s, body, spent, more)
+	if err == nil {
+		return
+	}
+	if errors.Is(err, link.ErrTooLarge) {
+		err = c.p.out.Result(c.id, c.index-1, link.BadResult, codec.AppendError(nil, err), spent, more)
+	}
+	if err != nil {
+		fault(err)
+	}
 }
 
-// answer accounts for the current task and publishes its result. more says that other tasks of the chunk follow.
-func (c *Chunk) answer(publish func(spent link.Spent, more bool) error) {
+// account says where the time of the current task went, which is answered.
+func (c *Chunk) account() (spent link.Spent) {
 	c.answered = true
-	var spent link.Spent
 	if c.timed {
 		spent = c.spent()
 	} else {
 		c.since++
 	}
 	spent.Bound, c.bound.decode = int64(c.bound.decode), 0
-	if err := publish(spent, c.index < c.count); err != nil {
-		fault(err)
-	}
+	return spent
 }
 
 // spent accounts for everything since the last mark.
