@@ -169,7 +169,10 @@ func (d *decoder) flat(n *node, s *sliceHeader, count int, size uintptr) error {
 		s.data = unsafe.Pointer(unsafe.SliceData(append([]byte(nil), src...)))
 		return nil
 	}
-	words := append([]uint64(nil), unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(src))), size/8)...)
+	var words []uint64
+	if size >= 8 {
+		words = append(words, unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(src))), size/8)...)
+	}
 	if rest := size % 8; rest > 0 {
 		words = append(words, 0)
 		copy(memory(unsafe.Pointer(&words[len(words)-1]), rest), src[size-rest:])

@@ -262,6 +262,9 @@ func TestShared(t *testing.T) {
 	}
 	w.l.Control(link.Forget, 7)
 	w.l.Control(link.Forget, 100) // which never came
-	share(7, int64(len(want)))
-	look(w.chunk(link.ChunkMessage{}, 0, "share 7 0"))
+	share(10, int64(len(want)))
+	look(w.chunk(link.ChunkMessage{}, 0, "share 10 0"))
+	if item := w.item(w.chunk(link.ChunkMessage{}, 0, "share 7 0")); item.Status != link.Failed || !strings.Contains(text(t, item.Body), "closed") {
+		t.Errorf("forgotten: status %d, %q", item.Status, item.Body)
+	}
 }
