@@ -29,8 +29,11 @@ func Each[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], i
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	taskCtx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	taskCtx, cancel := ctx, func() {}
+	if len(ins) > 1 { // or else there is nothing to cancel when use has returned
+		taskCtx, cancel = context.WithCancel(ctx)
+		defer cancel()
+	}
 	m := &visit[In, Out]{mapping: mapping[In, Out]{ins: ins, first: -1}, use: use, cancel: cancel}
 	m.come.L = &m.mu
 	j, pl, err := job(taskCtx, p, f, m)
