@@ -80,7 +80,7 @@ func (f Func[S, In, Out]) With(l Limits) Func[S, In, Out] {
 }
 
 // InPlace returns the function with large arguments used in place: the strings, byte slices and slices of numbers of an
-// argument of 16 KB or more are read in the shared memory in which they came, without a copy. (Slices whose elements are
+// argument of 4 KB or more are read in the shared memory in which they came, without a copy. (Slices whose elements are
 // not aligned there, and those that hold bools, are copies.) Such an argument is valid until its task returns, and
 // read-only: a write to it is a panic of the task. What the task keeps, it is to copy. Without InPlace, an argument is the
 // task's own. Each does the same for results.

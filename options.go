@@ -34,7 +34,7 @@ type Options struct {
 	// InFlight bounds the elements that All and Unordered have pulled from their sequence and not yet yielded.
 	// Default: 1024 for each worker.
 	InFlight int
-	// ArenaMemory bounds the shared memory, in bytes, in which arguments and results of 16 KB and more travel. It is
+	// ArenaMemory bounds the shared memory, in bytes, in which arguments and results of 4 KB and more travel. It is
 	// divided evenly among the workers and both directions, taken as it is needed, and given back when it has not been for a
 	// while. What doesn't fit travels through the pipes, which is slower. Default: an eighth of the machine's memory, or
 	// of what the program's control group may have. Where there are no arenas, as on macOS, it has no effect.

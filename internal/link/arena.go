@@ -33,7 +33,7 @@ type Arena struct {
 
 // ArenaFrom is the size in bytes from which a value travels in an arena. Below, a copy through the pipe is faster
 // (docs/BENCHMARKS.md).
-const ArenaFrom = 16 << 10
+const ArenaFrom = 4 << 10
 
 // Place is where a value lies in an arena: Len bytes at Off.
 type Place struct {

@@ -14,6 +14,9 @@ import (
 // collected as ever, and so is one with a cap on its memory, or with GOGC set.
 const gather = 32 << 20
 
+// gatherFrom is the size in bytes from which an argument counts as large here.
+const gatherFrom = 16 << 10
+
 // collector keeps the collector's goal up.
 type collector struct {
 	off   bool
@@ -29,7 +32,7 @@ func (g *collector) init(capped bool) {
 func (g *collector) argument(n int) {
 	floor := max(gather, uint64(n))
 	was := g.floor.Load()
-	if g.off || floor <= was {
+	if g.off || n < gatherFrom || floor <= was {
 		return
 	}
 	first := was == 0

@@ -179,7 +179,7 @@ func TestResultsThatAreKept(t *testing.T) {
 			w.open("plain")
 			w.function(0, "large")
 			kept := make(map[int]link.Item)
-			const size = link.ArenaFrom
+			const size = 16 << 10
 			for i := range c.n {
 				item := w.item(w.chunk(link.ChunkMessage{}, 0, fmt.Sprintf("make %d %d", size+i%7, size)))
 				if item.Status != link.OK || !bytes.Equal(item.Body, pattern(size+i%7)) {
