@@ -18,13 +18,13 @@ import (
 // is to be kept is to be copied; results of Call, Go, Map, All and Unordered are copies already, their receiver's to keep
 // and to change.
 //
-// use is called by the goroutine that called Each, one result at a time; it may use the pool. When it returns an error,
+// use is called by the goroutine that called Each, one result at a time; it may use the pool, but not close it. When it returns an error,
 // tasks that have not begun are not run, and Each returns the error once the others have ended. A task that fails has
 // no result; the error is then, as that of Map, the *TaskError of the first index that failed. When ctx ends before all
 // tasks have, it is ctx.Err(), and ErrClosed when the pool is closed.
 //
-// Tasks are begun as results are used: at no time are more than Options.InFlight results waiting for use, nor more than
-// some 32 MB of them for each worker.
+// Tasks are begun as results are used: no more than Options.InFlight results wait for use, nor more than some 32 MB of
+// them for each worker, or two results where those are larger, as far as the size of those before tells.
 func Each[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], ins []In, use func(i int, out Out) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -59,9 +59,9 @@ func Each[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], i
 	switch {
 	case err != nil:
 		return err
-	case m.cancelled && ctx.Err() != nil:
+	case ctx.Err() != nil && (m.cancelled || m.refused != nil):
 		return ctx.Err()
-	case m.err == nil:
+	case m.refused != nil:
 		return m.refused
 	}
 	return m.err
@@ -89,7 +89,7 @@ type visit[In, Out any] struct {
 }
 
 const (
-	eachFirst  = 16       // tasks for each worker before anything is known of their results
+	eachFirst  = 4        // tasks for each worker before anything is known of their results
 	eachMemory = 32 << 20 // bytes of results that wait for use, for each worker
 )
 

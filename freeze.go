@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/brinepool/brine/internal/frozen"
@@ -16,7 +17,9 @@ import (
 // docs/PROTOCOL.md, for readers in other languages.
 //
 // Its maker closes it when nothing uses it any more. In a worker it is good for as long as it is kept. Strings and byte
-// slices that it returns lie in the shared memory: they are read-only, and valid as long as the map is. Its methods are
+// slices that it returns lie in the shared memory: they are read-only, and valid as long as the map is, so that who keeps
+// them keeps it too. A table in which somebody wrote, which the seals prevent on Linux, may miss entries, or panic when it
+// is first used. Its methods are
 // safe for concurrent use; on a nil, zero or closed FrozenMap they find nothing.
 type FrozenMap[K, V any] struct {
 	ref    shm.Ref // first: it is how the codec knows shared data
@@ -43,6 +46,12 @@ func FreezeSeq[K, V any](seq iter.Seq2[K, V]) (*FrozenMap[K, V], error) {
 	if err != nil {
 		return nil, fmt.Errorf("brine: Freeze of %d entries: %w", n, err)
 	}
+	done := false
+	defer func() { // also when seq panics
+		if !done {
+			seg.Release()
+		}
+	}()
 	mem, err := seg.Bytes()
 	if err == nil {
 		err = frozen.Fill(mem, n, seq)
@@ -51,14 +60,13 @@ func FreezeSeq[K, V any](seq iter.Seq2[K, V]) (*FrozenMap[K, V], error) {
 		err = seg.Seal()
 	}
 	if err != nil {
-		seg.Release()
 		return nil, err
 	}
 	m := &FrozenMap[K, V]{ref: shm.NewRef(seg)}
 	if _, err := m.open(); err != nil {
-		_ = m.Close()
 		return nil, err
 	}
+	done = true
 	return m, nil
 }
 
@@ -78,6 +86,10 @@ func (m *FrozenMap[K, V]) open() (*frozen.Map[K, V], error) {
 		return nil, fmt.Errorf("brine: FrozenMap: %w", err)
 	}
 	m.table.Store(t)
+	if m.closed.Load() { // meanwhile
+		m.table.Store(nil)
+		return nil, fmt.Errorf("brine: FrozenMap: %w", shm.ErrClosed)
+	}
 	return t, nil
 }
 
@@ -105,9 +117,10 @@ func (*FrozenMap[K, V]) possible() error { return frozen.Check[K, V]() }
 // Get returns the value of a key, and whether there is one.
 func (m *FrozenMap[K, V]) Get(k K) (v V, ok bool) {
 	if t := m.find(); t != nil {
-		return t.Get(k)
+		v, ok = t.Get(k)
+		runtime.KeepAlive(m) // and with it the memory
 	}
-	return v, false
+	return v, ok
 }
 
 // Len returns the number of entries.
@@ -120,10 +133,18 @@ func (m *FrozenMap[K, V]) Len() int {
 
 // All returns the entries, in an order that means nothing and is always the same.
 func (m *FrozenMap[K, V]) All() iter.Seq2[K, V] {
-	if t := m.find(); t != nil {
-		return t.All()
+	return func(yield func(K, V) bool) {
+		t := m.find()
+		if t == nil {
+			return
+		}
+		for k, v := range t.All() {
+			if !yield(k, v) {
+				break
+			}
+		}
+		runtime.KeepAlive(m) // and with it the memory
 	}
-	return func(func(K, V) bool) {}
 }
 
 // Close releases the memory, as that of a Shared does.
@@ -131,9 +152,9 @@ func (m *FrozenMap[K, V]) Close() error {
 	if m == nil || m.ref.Segment() == nil || m.ref.Segment().Adopted() {
 		return nil
 	}
-	if !m.closed.Load() {
+	if !m.closed.Swap(true) {
 		m.table.Store(nil)
+		m.ref.Segment().Release()
 	}
-	closeShared(&m.ref, &m.closed)
 	return nil
 }

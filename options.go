@@ -31,7 +31,8 @@ type Options struct {
 	// memory in portions of 64 MiB, so that a cap of 100 MiB leaves room for about 50 MiB of data, and one below 16 MiB is
 	// an error. The worker's collector is told to keep to three quarters of the cap. Default: no cap.
 	MaxMemory int64
-	// InFlight bounds the elements that All and Unordered have pulled from their sequence and not yet yielded.
+	// InFlight bounds the elements that All and Unordered have pulled from their sequence and not yet yielded, and the
+	// results of Each that wait for use.
 	// Default: 1024 for each worker.
 	InFlight int
 	// ArenaMemory bounds the shared memory, in bytes, in which arguments and results of 4 KB and more travel. It is

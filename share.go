@@ -1,10 +1,10 @@
 package brine
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
-	"sync"
 	"sync/atomic"
 
 	"github.com/brinepool/brine/internal/shm"
@@ -19,8 +19,7 @@ import (
 // Slice returned for as long as the *Shared is; it needs no Close there. Its methods are safe for concurrent use.
 type Shared[T any] struct {
 	ref    shm.Ref // first: it is how the codec knows shared data
-	once   sync.Once
-	slice  []T
+	slice  atomic.Pointer[[]T]
 	closed atomic.Bool
 }
 
@@ -44,7 +43,7 @@ func NewShared[T any](n int) (*Shared[T], error) {
 		return nil, err
 	}
 	size := reflect.TypeFor[T]().Size()
-	if n < 0 || uintptr(n) > math.MaxInt64/size {
+	if n < 0 || uint64(n) > math.MaxInt64/uint64(size) {
 		return nil, fmt.Errorf("brine: NewShared of %d elements of %d bytes", n, size)
 	}
 	seg, err := shm.Make("brine shared", int64(n)*int64(size))
@@ -97,18 +96,23 @@ func (s *Shared[T]) Slice() []T {
 	if s == nil || s.closed.Load() {
 		return nil
 	}
-	s.once.Do(func() {
-		seg := s.ref.Segment()
-		if seg == nil {
-			return
-		}
-		b, err := seg.Bytes()
-		if err != nil {
-			panic(fmt.Errorf("brine: Shared.Slice: %w", err))
-		}
-		s.slice = shm.ElementsOf[T](b)
-	})
-	return s.slice
+	if p := s.slice.Load(); p != nil {
+		return *p
+	}
+	seg := s.ref.Segment()
+	if seg == nil {
+		return nil
+	}
+	b, err := seg.Bytes()
+	switch {
+	case errors.Is(err, shm.ErrClosed):
+		return nil
+	case err != nil:
+		panic(fmt.Errorf("brine: Shared.Slice: %w", err))
+	}
+	elements := shm.ElementsOf[T](b)
+	s.slice.Store(&elements)
+	return elements
 }
 
 // Len returns the number of elements, 0 after Close.
@@ -120,7 +124,7 @@ func (s *Shared[T]) Len() int {
 }
 
 // Seal makes what NewShared made read-only, for good, which sending it does as well. What Slice returned stays valid. It
-// must not be written, nor read, by others meanwhile. What is sealed already stays so.
+// must not be written by others meanwhile. What is sealed already stays so.
 func (s *Shared[T]) Seal() error {
 	if s == nil || s.ref.Segment() == nil || s.closed.Load() {
 		return fmt.Errorf("brine: Shared.Seal: %w", shm.ErrClosed)
@@ -131,22 +135,18 @@ func (s *Shared[T]) Seal() error {
 	return nil
 }
 
-// Close releases the memory, once no pool whose configuration has it is open and no task that has it is under way; the
-// workers let go of it then. What Slice returned must not be used after Close. Sending a closed Shared is an error.
+// Close releases the memory, once no pool whose configuration has it is open and no task that it was sent to is under way;
+// the workers let go of it then. What Slice returned must not be used after Close. A task that has not been sent yet, as
+// one that Go has only queued, can fail for it: close a Shared when the results are there.
 // Calling Close again does no harm, and none in a worker.
 func (s *Shared[T]) Close() error {
 	if s == nil {
 		return nil
 	}
-	closeShared(&s.ref, &s.closed)
-	return nil
-}
-
-// closeShared releases the maker's use of a segment, once.
-func closeShared(ref *shm.Ref, closed *atomic.Bool) {
-	seg := ref.Segment()
-	if seg == nil || seg.Adopted() || closed.Swap(true) {
-		return
+	seg := s.ref.Segment()
+	if seg == nil || seg.Adopted() || s.closed.Swap(true) {
+		return nil
 	}
 	seg.Release()
+	return nil
 }

@@ -199,6 +199,9 @@ func (w *conn) send(s sched.Span) {
 		}
 		if err == nil && len(c)-at-link.HeaderSize > link.MaxPayload {
 			err = link.ErrTooLarge
+			if place.Len > 0 {
+				w.link.Arena.Free(place)
+			}
 		}
 		if err == nil {
 			if b = c; place.Len > 0 {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/brinepool/brine/internal/sched"
-	"github.com/brinepool/brine/internal/shm"
 )
 
 // quitWait is how long a worker that was asked for its stacks has to print them.
@@ -69,7 +68,7 @@ func (s *slot) settleFlights(w *conn, current uint64, started int64, intended *c
 		s.fruitless++
 	}
 	for i, f := range w.flights {
-		shm.ReleaseAll(f.refs) // what is tried again is encoded again
+		e.keep(&f)
 		hit := f.id == current || (intended != nil && intended.unbegun && f.id == intended.chunk)
 		if !charged && i == 0 && s.fruitless >= fruitlessDeaths {
 			hit, s.fruitless = true, 0

@@ -85,6 +85,7 @@ func (w *conn) returned(id uint64) error {
 			}
 		}
 		f.placed = slices.DeleteFunc(f.placed, func(p placed) bool { return p.bound })
+		w.e.keep(&f)
 		w.unload(&f)
 		w.flights = append(w.flights[:i], w.flights[i+1:]...)
 		w.e.mu.Lock()

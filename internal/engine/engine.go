@@ -299,8 +299,10 @@ func (e *Engine) settle(j *Job, n int) (awaited bool) {
 	if j.force != nil {
 		j.force.Stop()
 	}
-	done := j.done
+	done, kept := j.done, j.kept
+	j.kept = nil
 	e.mu.Unlock()
+	shm.ReleaseAll(kept)
 	if done == nil {
 		return false
 	}

@@ -120,8 +120,9 @@ type Job struct {
 	stop  func() bool
 
 	// Guarded by Engine.mu.
-	cancelled error       // why, once it is
-	force     *time.Timer // ends its workers, once it is
+	cancelled error          // why, once it is
+	force     *time.Timer    // ends its workers, once it is
+	kept      []*shm.Segment // that tasks use which were sent and came back
 
 	mu     sync.Mutex
 	deaths map[int][]Death

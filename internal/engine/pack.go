@@ -170,6 +170,17 @@ func (w *conn) answeredUpTo(f *flight, index int) {
 	f.placed = f.placed[n:]
 }
 
+// keep has a job use what a chunk of it used that is given back: tasks that were sent once can be sent again.
+func (e *Engine) keep(f *flight) {
+	if len(f.refs) == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f.job.kept = append(f.job.kept, f.refs...)
+	f.refs = nil
+}
+
 // unload gives back all that a chunk used, which was answered or returned.
 func (w *conn) unload(f *flight) {
 	w.answeredUpTo(f, f.span.Hi)

@@ -67,7 +67,7 @@ func kinds[K, V any]() (key, value kind, err error) {
 	k, v := reflect.TypeFor[K](), reflect.TypeFor[V]()
 	key, value = kindOf(k), kindOf(v)
 	switch {
-	case key == 0 || key == kindBool || key == kindFloat32 || key == kindFloat64:
+	case !key.keys():
 		return 0, 0, fmt.Errorf("brine: a frozen map cannot have keys of type %s: use a string, a []byte or an integer", k)
 	case value == 0:
 		return 0, 0, fmt.Errorf("brine: a frozen map cannot have values of type %s: use a string, an integer, a float, a bool, or a []byte of the encoded value", v)
@@ -163,8 +163,10 @@ func setWord[T any](k kind, v *T, w uint64) {
 	}
 }
 
-// Fits reports whether there can be a table from keys of type k to values of type v.
-func Fits(k, v reflect.Type) bool {
-	key, value := kindOf(k), kindOf(v)
-	return key != 0 && key != kindBool && key != kindFloat32 && key != kindFloat64 && value != 0
+// keys reports whether there can be keys of the kind.
+func (k kind) keys() bool {
+	return k != 0 && k != kindBool && k != kindFloat32 && k != kindFloat64
 }
+
+// Fits reports whether there can be a table from keys of type k to values of type v.
+func Fits(k, v reflect.Type) bool { return kindOf(k).keys() && kindOf(v) != 0 }

@@ -25,7 +25,8 @@ func (p *Parent) Control(t Type, id uint64) bool {
 }
 
 // Share passes the worker the descriptor of a segment, which stays the caller's, ahead of the frame that speaks of it.
-// It waits for room. It may be called from any goroutine until Close.
+// It waits for room, and takes in results meanwhile: a worker that waits to write them may not come to read. It is for
+// the link's owner, and no payload that Next returned is valid after it.
 func (p *Parent) Share(id uint64, size int64, fd int) error {
 	var b [HeaderSize + shareSize]byte
 	h := Header{Type: Share, Chunk: id, Length: shareSize}
@@ -36,8 +37,10 @@ func (p *Parent) Share(id uint64, size int64, fd int) error {
 		err := unix.Sendmsg(p.ctlFD, b[:], rights, nil, 0)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
-			fds := []unix.PollFd{{Fd: int32(p.ctlFD), Events: unix.POLLOUT}}
-			_, _ = unix.Poll(fds, -1)
+			fds := []unix.PollFd{{Fd: int32(p.ctlFD), Events: unix.POLLOUT}, {Fd: int32(p.resFD), Events: unix.POLLIN}}
+			if _, err := unix.Poll(fds, -1); err == nil && fds[1].Revents != 0 && p.Fill() != nil {
+				return fmt.Errorf("passing a descriptor: %w", unix.EPIPE)
+			}
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return fmt.Errorf("passing a descriptor: %w", err)

@@ -164,15 +164,15 @@ func (s *Segment) Bytes() ([]byte, error) {
 // freed says that the memory is gone. The caller holds mu.
 func (s *Segment) freed() bool { return s.users <= 0 && !s.adopted }
 
-// Closed reports whether the segment's last user has released it.
+// Closed reports whether the segment is gone for good.
 func (s *Segment) Closed() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.users <= 0
+	return s.freed()
 }
 
 // Seal makes the segment read-only, here and everywhere else, for good. The memory stays where it is. It must not be
-// written, nor read, while Seal runs.
+// written while Seal runs.
 func (s *Segment) Seal() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,23 +187,13 @@ func (s *Segment) seal() error {
 		return nil
 	}
 	if s.size > 0 {
-		// The seal is refused as long as there is a writable mapping. Another one takes its place in the meantime, so
-		// that nobody else's can.
-		if err := remap(s.mem, -1, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON); err != nil {
+		// The seal is refused as long as there is a writable mapping of the memory. A private one takes its place in one
+		// step, so that readers find the same pages there at every moment: nobody writes to those any more.
+		if err := remap(s.mem, s.fd, unix.PROT_READ, unix.MAP_PRIVATE); err != nil {
 			return fmt.Errorf("sealing shared memory: %w", err)
 		}
 	}
-	err := seal(s.fd)
-	if s.size > 0 {
-		again := remap(s.mem, s.fd, unix.PROT_READ, unix.MAP_SHARED)
-		if errors.Is(again, unix.EPERM) {
-			again = remap(s.mem, s.fd, unix.PROT_READ, unix.MAP_PRIVATE) // as in Map
-		}
-		if err == nil {
-			err = again
-		}
-	}
-	if err != nil {
+	if err := seal(s.fd); err != nil {
 		return fmt.Errorf("sealing shared memory: %w", err)
 	}
 	s.writable = false
@@ -235,9 +225,13 @@ func (s *Segment) Release() {
 		s.mu.Unlock()
 		return
 	}
+	if s.adopted { // it is here for as long as somebody can reach it, and may be used again
+		s.mu.Unlock()
+		return
+	}
 	holders := s.holders
 	s.holders = nil
-	if !s.adopted {
+	if s.fd >= 0 {
 		Unmap(s.mem)
 		_ = unix.Close(s.fd)
 		s.mem, s.fd = nil, -1

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -11,7 +12,7 @@ import (
 // Large arguments are garbage when their task is over, and the heap of a worker that has little else is small: then the
 // collector would run every few tasks, at the cost of several of them (docs/RATIONALE.md). So a worker that is sent large
 // arguments lets gather bytes of garbage, or one argument, come together first. A heap that is larger than that anyhow is
-// collected as ever, and so is one with a cap on its memory, or with GOGC set.
+// collected as ever, and so is one with a cap on its memory, or for which the program sets GOGC or a limit.
 const gather = 32 << 20
 
 // gatherFrom is the size in bytes from which an argument counts as large here.
@@ -21,6 +22,7 @@ const gatherFrom = 16 << 10
 type collector struct {
 	off   bool
 	floor atomic.Uint64 // the goal, in bytes
+	last  atomic.Uint64 // the percentage that was set here
 }
 
 func (g *collector) init(capped bool) {
@@ -54,8 +56,12 @@ func (g *collector) again() {
 // set makes the percentage that of which the goal is the floor, and no less than the usual one.
 func (g *collector) set() {
 	const usual, small = 100, 4 << 20
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	percent := int(100 * g.floor.Load() / max(live[0].Value.Uint64(), small))
-	debug.SetGCPercent(max(usual, percent))
+	now := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/gogc:percent"}, {Name: "/gc/gomemlimit:bytes"}}
+	metrics.Read(now)
+	if p := now[1].Value.Uint64(); p != max(usual, g.last.Load()) || now[2].Value.Uint64() != math.MaxInt64 {
+		return // the program sees to it itself
+	}
+	percent := max(usual, 100*g.floor.Load()/max(now[0].Value.Uint64(), small))
+	g.last.Store(percent)
+	debug.SetGCPercent(int(percent))
 }
