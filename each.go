@@ -18,10 +18,10 @@ import (
 // is to be kept is to be copied; results of Call, Go, Map, All and Unordered are copies already, their receiver's to keep
 // and to change.
 //
-// use is called by the goroutine that called Each, one result at a time; it may use the pool, but not close it. When it returns an error,
-// tasks that have not begun are not run, and Each returns the error once the others have ended. A task that fails has
-// no result; the error is then, as that of Map, the *TaskError of the first index that failed. When ctx ends before all
-// tasks have, it is ctx.Err(), and ErrClosed when the pool is closed.
+// use is called by the goroutine that called Each, one result at a time; it may use the pool, but not close it. When it
+// returns an error, tasks that have not begun are not run, and Each returns the error once the others have ended. A task
+// that fails has no result; the error is then, as that of Map, the *TaskError of the first index that failed. When ctx
+// ends before all tasks have, it is ctx.Err(), and ErrClosed when the pool is closed.
 //
 // Tasks are begun as results are used: no more than Options.InFlight results wait for use, nor more than some 32 MB of
 // them for each worker, or two results where those are larger, as far as the size of those before tells.
@@ -55,7 +55,7 @@ func Each[S, In, Out any](ctx context.Context, p *Pool[S], f Func[S, In, Out], i
 	if err != nil {
 		return err
 	}
-	err = m.visit()
+	err = m.run()
 	switch {
 	case err != nil:
 		return err
@@ -154,9 +154,9 @@ func (v *visit[In, Out]) Fail(i int, f *engine.Failure) {
 	v.come.Signal()
 }
 
-// visit hands out results until all tasks have ended. The first error of use, and a panic of it, are the last that is
+// run hands out results until all tasks have ended. The first error of use, and a panic of it, are the last that is
 // handed out; results that come later are let go of.
-func (v *visit[In, Out]) visit() (err error) {
+func (v *visit[In, Out]) run() (err error) {
 	over := false
 	defer func() {
 		if over {

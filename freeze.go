@@ -19,8 +19,7 @@ import (
 // Its maker closes it when nothing uses it any more. In a worker it is good for as long as it is kept. Strings and byte
 // slices that it returns lie in the shared memory: they are read-only, and valid as long as the map is, so that who keeps
 // them keeps it too. A table in which somebody wrote, which the seals prevent on Linux, may miss entries, or panic when it
-// is first used. Its methods are
-// safe for concurrent use; on a nil, zero or closed FrozenMap they find nothing.
+// is first used. Its methods are safe for concurrent use; on a nil, zero or closed FrozenMap they find nothing.
 type FrozenMap[K, V any] struct {
 	ref    shm.Ref // first: it is how the codec knows shared data
 	table  atomic.Pointer[frozen.Map[K, V]]

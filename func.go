@@ -190,8 +190,9 @@ type binding struct {
 
 var bindings atomic.Uint64
 
-// Bind gives a function its bound arguments. They are encoded once, when the function is first used, and go to each worker at most once, as long as no more than 64 bindings are in use; the worker keeps them. The caller
-// must not change what args refers to afterwards. A function that changes its A changes it for its worker alone.
+// Bind gives a function its bound arguments. They are encoded once, when the function is first used, and go to each
+// worker at most once, as long as no more than 64 bindings are in use; the worker keeps them. The caller must not change
+// what args refers to afterwards. A function that changes its A changes it for its worker alone.
 func Bind[S, A, In, Out any](f BoundFunc[S, A, In, Out], args A) Func[S, In, Out] {
 	if f.sig == nil {
 		return Func[S, In, Out]{}

@@ -44,7 +44,8 @@ type Options struct {
 	// its worker is ended. It also bounds how long the workers may take to close their states. Default: 1 s.
 	Grace time.Duration
 	// Stdout and Stderr receive what the workers print. Writes come from several goroutines, one at a time; one that
-	// blocks for ever holds up the workers, and Close. Default: the program's own. The end of standard error is also kept for the report on a worker's death.
+	// blocks for ever holds up the workers, and Close. Default: the program's own. The end of standard error is also kept
+	// for the report on a worker's death.
 	Stdout, Stderr io.Writer
 	// Logger is told of workers that could not be replaced and of callbacks that panicked. Default: slog.Default().
 	Logger *slog.Logger

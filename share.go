@@ -135,10 +135,10 @@ func (s *Shared[T]) Seal() error {
 	return nil
 }
 
-// Close releases the memory, once no pool whose configuration has it is open and no task that it was sent to is under way;
-// the workers let go of it then. What Slice returned must not be used after Close. A task that has not been sent yet, as
-// one that Go has only queued, can fail for it: close a Shared when the results are there.
-// Calling Close again does no harm, and none in a worker.
+// Close releases the memory, once no pool whose configuration has it is open and no task that it was sent to is under
+// way; the workers let go of it then. What Slice returned must not be used after Close. A task that has not been sent
+// yet, as one that Go has only queued, can fail for it: close a Shared when the results are there. Calling Close again
+// does no harm, and none in a worker.
 func (s *Shared[T]) Close() error {
 	if s == nil {
 		return nil

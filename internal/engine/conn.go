@@ -188,7 +188,7 @@ func (w *conn) send(s sched.Span) {
 		var err error
 		if j.Sized {
 			c, n, place, err = w.pack(b, j, hi)
-		} else {
+		} else { // what pack does for a small value, without its questions, which would show in the cost of an empty task
 			var item int
 			b, item = link.AppendItem(b)
 			if c, err = j.work.Encode(b, hi, nil); err == nil {

@@ -101,6 +101,8 @@ func (w *conn) pass(sent, line *ledger.Lines, s *shm.Segment) error {
 	if err != nil || !fresh {
 		return err
 	}
+	// The engine is a holder too, though it is sent nothing: so it counts each piece as published once, whichever of its
+	// workers comes first, and hears when the piece is gone.
 	e := w.e
 	_ = s.Pass(e, func(int) error {
 		first = true

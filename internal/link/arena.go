@@ -75,8 +75,8 @@ func newArena(fd int, mem []byte, first int, leases []byte) *Arena {
 }
 
 // Alloc returns room for a value of about n bytes: an empty slice, to be appended to, of the capacity that there is.
-// It returns nil when there is none, or the system has no memory for it. Keep or Store
-// makes the place taken; the next Alloc gives out what was not.
+// It returns nil when there is none, or the system has no memory for it. Keep or Store makes the place taken; the next
+// Alloc gives out what was not.
 func (a *Arena) Alloc(n int) []byte {
 	a.collect()
 	need := n + placeAlign

@@ -1,7 +1,7 @@
 // Package link carries bytes between a parent and one worker: frames on pipes, arenas for what is too large for them,
-// and a journal in shared memory that keeps what a worker has finished when the worker is killed. It knows descriptors and frames; it doesn't know what a
-// payload means, who schedules it, or how the process at the other end was started. docs/PROTOCOL.md is its
-// specification, byte by byte.
+// and a journal in shared memory that keeps what a worker has finished when the worker is killed. It knows descriptors
+// and frames; it doesn't know what a payload means, who schedules it, or how the process at the other end was started.
+// docs/PROTOCOL.md is its specification, byte by byte.
 package link
 
 import (

@@ -9,16 +9,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-// Total returns the memory that the program can have, in bytes: the machine's, or what its control group may use.
-func Total() int64 {
+// Total returns the memory that the program can have, in bytes: the machine's, or what its control group may use. It is
+// found out once: every Open asks, and it takes a dozen files to read.
+var Total = sync.OnceValue(func() int64 {
 	have := total()
 	if limit, _, ok := group(); ok {
 		have = min(have, limit)
 	}
 	return have
-}
+})
 
 // room returns an error for size bytes that there is no memory for. The system would not refuse them: it would end
 // some process when the last page is gone, perhaps this one.
