@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"time"
 
 	"github.com/brinepool/brine/internal/link"
@@ -168,12 +169,29 @@ func (w *conn) check() {
 	}
 }
 
+func (c *cause) reason() error {
+	switch {
+	case c.unbegun:
+		return errUnbegun
+	case c.started != 0:
+		return errOverTime
+	}
+	return errCancelled
+}
+
+// Why the engine ends workers.
+var (
+	errUnbegun   = errors.New("brine: it did not begin its tasks in the time that one may take")
+	errOverTime  = errors.New("brine: its task was over its time")
+	errCancelled = errors.New("brine: its task was cancelled and did not stop")
+	errLate      = errors.New("brine: it took too long to end")
+)
+
 // end ends the worker by force, after it had the chance to print its stacks. The caller holds e.mu.
 func (w *conn) end(c *cause) {
 	if w.cause != nil {
 		return
 	}
 	w.cause = c
-	w.proc.Quit()
-	time.AfterFunc(quitWait, w.proc.Kill)
+	w.proc.Stop(c.reason())
 }

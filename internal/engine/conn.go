@@ -8,7 +8,6 @@ import (
 
 	"github.com/brinepool/brine/internal/ledger"
 	"github.com/brinepool/brine/internal/link"
-	"github.com/brinepool/brine/internal/proc"
 	"github.com/brinepool/brine/internal/sched"
 	"github.com/brinepool/brine/internal/shm"
 )
@@ -24,7 +23,7 @@ const (
 type conn struct {
 	e      *Engine
 	link   *link.Parent
-	proc   *proc.Process
+	proc   Process
 	acct   *ledger.Process
 	broken error
 
@@ -45,6 +44,10 @@ type conn struct {
 	answered bool // a chunk was, which is still among the active ones
 	fruitful bool // it has answered something
 
+	items []link.Item // that are passed on together
+
+	dismissals uint64 // of bound arguments, that the worker was told of
+
 	progress atomic.Int64 // when it last answered, in nanoseconds of CLOCK_MONOTONIC
 
 	// Guarded by e.mu.
@@ -57,6 +60,7 @@ type conn struct {
 	unsent   []uint64                // of those, what it is to forget and has not been told yet
 	telling  bool                    // a timer is set to tell it the rest
 	closed   bool
+	kickDue  bool // it has ended while it was lent
 }
 
 // flight is a chunk on its way. The tasks from next on are not answered.
@@ -147,6 +151,7 @@ func (w *conn) take(most int) {
 // post sends what was taken, as one group.
 func (w *conn) post() {
 	sent := len(w.flights)
+	w.forgetBound()
 	for _, s := range w.spans {
 		w.send(s)
 	}

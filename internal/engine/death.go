@@ -2,13 +2,9 @@ package engine
 
 import (
 	"errors"
-	"time"
 
 	"github.com/brinepool/brine/internal/sched"
 )
-
-// quitWait is how long a worker that was asked for its stacks has to print them.
-const quitWait = 300 * time.Millisecond
 
 // cause is why a worker was ended on purpose.
 type cause struct {
@@ -21,11 +17,11 @@ type cause struct {
 // was running is charged, and all others go back to the queue.
 func (s *slot) bury(w *conn, why error) {
 	e := s.e
-	w.proc.Kill()
+	w.proc.Kill(reason(why))
 	<-w.proc.Ended()
 	// The pipe first, to its end; then what the journal still holds. A worker that broke the protocol is not read on.
 	var bad *protocolError
-	for !errors.As(why, &bad) {
+	for !errors.As(why, &bad) && !errors.Is(why, errGivenUp) {
 		if err := w.exchange(); err == nil {
 			continue
 		} else if errors.As(err, &bad) {
@@ -42,12 +38,20 @@ func (s *slot) bury(w *conn, why error) {
 	intended := w.cause
 	killed := e.killed
 	e.mu.Unlock()
-	death := s.discard(w)
+	death := s.discard(w, reason(why))
 	if bad != nil {
 		death.Err = bad
 	}
 	e.counts.deaths.Add(1)
 	s.settleFlights(w, current, started, intended, killed, death)
+}
+
+// reason is why a worker is ended by which its owner has lost faith in it: none, if it has ended of itself.
+func reason(err error) error {
+	if errors.Is(err, errEnded) {
+		return nil
+	}
+	return err
 }
 
 // settleFlights decides on every task that a dead worker was sent and didn't answer: the one it was running is charged, the

@@ -278,7 +278,7 @@ func TestIdleDeath(t *testing.T) {
 		for p == nil {
 			e.mu.Lock()
 			if w := e.slots[0].w; w != nil {
-				p = w.proc
+				p = w.proc.(started).Process
 			}
 			e.mu.Unlock()
 			runtime.Gosched()

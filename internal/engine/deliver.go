@@ -128,19 +128,26 @@ func (w *conn) results(h link.Header, payload []byte) error {
 		t.arguments = t.argument * int(h.Count)
 	}
 	f.bytes -= t.arguments
-	var item link.Item
-	for i := first; i < first+int(h.Count); i++ {
-		if body, rest, ok := link.NextPlain(items); ok {
-			items, item.Status, item.Body, item.Place = rest, link.OK, body, link.Place{}
-		} else if items, err = item.Next(items, w.link.Results()); err != nil {
-			// What came before stands. The rest of the chunk is handled with the worker's end.
-			f.next = i
-			w.count(j, t, spent, time.Since(start))
-			return violation("%w", err)
+	next := first
+	if j.forward != nil {
+		next, items, err = w.forward(j, span, first, int(h.Count), items, &t)
+	} else {
+		var item link.Item
+		for ; next < first+int(h.Count); next++ {
+			if body, rest, ok := link.NextPlain(items); ok {
+				items, item.Status, item.Body, item.Place = rest, link.OK, body, link.Place{}
+			} else if items, err = item.Next(items, w.link.Results()); err != nil {
+				break
+			}
+			w.result(j, span, next, &item, &t)
 		}
-		w.result(j, span, i, &item, &t)
 	}
-	f.next = first + int(h.Count)
+	f.next = next
+	if err != nil {
+		// What came before stands. The rest of the chunk is handled with the worker's end.
+		w.count(j, t, spent, time.Since(start))
+		return violation("%w", err)
+	}
 	w.answeredUpTo(f, f.next)
 	whole := f.next == span.Hi
 	if whole {
@@ -160,6 +167,44 @@ func (w *conn) results(h link.Header, payload []byte) error {
 		return violation("%d bytes behind the results of chunk %d", len(items), h.Chunk)
 	}
 	return nil
+}
+
+// forward passes results on, those that are results or errors in runs. It returns how far it came.
+func (w *conn) forward(j *Job, span sched.Span, first, count int, items []byte, t *tally) (next int, rest []byte, err error) {
+	run, begin := w.items[:0], first
+	pass := func() {
+		if len(run) > 0 {
+			j.forward.Forward(begin, run, w.proc.Worker())
+			run = run[:0]
+		}
+	}
+	for next = first; next < first+count; next++ {
+		var item link.Item
+		if body, behind, ok := link.NextPlain(items); ok {
+			items, item.Body = behind, body
+		} else if items, err = item.Next(items, w.link.Results()); err != nil {
+			break
+		}
+		switch item.Status {
+		case link.OK:
+			t.values++
+			t.bytes += int64(len(item.Body))
+			t.largest = max(t.largest, int64(len(item.Body)))
+		case link.Failed:
+			t.failed++
+		default:
+			pass()
+			begin = next + 1
+			w.result(j, span, next, &item, t)
+			continue
+		}
+		t.ran++
+		t.ended++
+		run = append(run, item)
+	}
+	pass()
+	w.items = run
+	return next, items, err
 }
 
 // tally counts what one Results frame held.

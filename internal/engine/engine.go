@@ -52,6 +52,13 @@ type Config struct {
 	Shared []*shm.Segment // that the configuration refers to, used by the engine from here on
 
 	Arena int64 // bytes of shared memory in each direction of each worker
+
+	// Launch starts a worker, nil for a child of this program. Farewell is how long a worker may take to close its state
+	// and exit, 0 for Grace.
+	Launch   Launch
+	Farewell time.Duration
+	// Revoke asks whoever borrowed a worker to give it back. It must not call the engine, nor wait.
+	Revoke func(worker uint32)
 }
 
 // Engine is a running pool of workers. Its methods are safe for concurrent use.
@@ -74,12 +81,16 @@ type Engine struct {
 	lost    int   // slots that have given up
 	crowd   int   // calls that are still to queue since one found no idle worker
 	recall  *time.Timer
+	lent    int // workers
+
+	dismissals atomic.Uint64 // of bound arguments
 
 	functions sync.Map // name to *Function
 	numbers   atomic.Uint32
 	running   sync.WaitGroup // slot goroutines
 	quitErrs  []error
 	stopping  chan struct{} // closed when no worker is to be started any more
+	first     chan error    // how the first start of each slot went
 }
 
 type counts struct{ done, failed, retried, deaths, started atomic.Int64 }
@@ -89,27 +100,47 @@ type Counts struct{ Done, Failed, Retried, Deaths, Started int64 }
 
 // Open starts the workers and waits until all are ready. The first that can't be is the error.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	e := Start(cfg)
+	if err := e.Ready(ctx); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Start begins to start the workers. The engine takes work at once; Ready must be called.
+func Start(cfg Config) *Engine {
 	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), shared: make(map[uint64]*shm.Segment), stopping: make(chan struct{})}
 	e.drained = sync.NewCond(&e.mu)
 	e.ledger, e.parent = ledger.New(os.Getpid())
 	e.cfg.Stdout, e.cfg.Stderr = shared(cfg.Stdout, cfg.Stderr)
 	e.parent.Lines(cfg.Kind)[ledger.Config][ledger.Encode].Add(1, int64(len(cfg.Config)), int64(len(cfg.Config)), cfg.Encode)
 
-	results := make(chan error, cfg.Workers)
+	if cfg.Launch == nil {
+		e.cfg.Launch = e.startOwn
+	}
+	if cfg.Farewell == 0 {
+		e.cfg.Farewell = cfg.Grace
+	}
+	e.first = make(chan error, cfg.Workers)
 	for i := range cfg.Workers {
 		s := &slot{e: e, id: i, wake: make(chan struct{}, 1)}
 		e.slots = append(e.slots, s)
 	}
 	e.running.Add(len(e.slots))
 	for _, s := range e.slots {
-		go s.run(results)
+		go s.run(e.first)
 	}
+	return e
+}
+
+// Ready waits until all workers are. The first that can't be is the error; then all have ended.
+func (e *Engine) Ready(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, e.Kill)
 	var first error
-	for range cfg.Workers {
-		if err := <-results; err != nil && first == nil {
+	for range e.cfg.Workers {
+		if err := <-e.first; err != nil && first == nil {
 			first = err
-			e.Kill()
+			e.kill(fmt.Errorf("brine: the pool could not be opened: %w", err))
 		}
 	}
 	if !stop() && ctx.Err() != nil {
@@ -117,9 +148,8 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	if first != nil {
 		e.Kill()
-		return nil, first
 	}
-	return e, nil
+	return first
 }
 
 // ended waits for the slots to end, and releases what the engine used.
@@ -255,6 +285,9 @@ func (e *Engine) rouse(n int) {
 	for ; n > 0 && len(e.idle) > 0; n-- {
 		e.takeIdle().awake()
 	}
+	if n > 0 && e.lent > 0 {
+		e.revoke(n)
+	}
 }
 
 func (e *Engine) takeIdle() *slot {
@@ -269,7 +302,7 @@ func (e *Engine) takeIdle() *slot {
 func (e *Engine) Extend(j *Job, n int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.open(); err != nil {
+	if err := e.open(); err != nil && (!j.Late || e.killed || e.down != nil) {
 		return err
 	}
 	if j.cancelled != nil {
@@ -301,6 +334,9 @@ func (e *Engine) settle(j *Job, n int) (awaited bool) {
 	}
 	done, kept := j.done, j.kept
 	j.kept = nil
+	if j.Bound != nil && j.Bound.Passing {
+		e.dismiss(j.Bound)
+	}
 	e.mu.Unlock()
 	shm.ReleaseAll(kept)
 	if done == nil {
@@ -330,16 +366,20 @@ func (e *Engine) Close() error {
 }
 
 // Kill ends all workers at once. Tasks that have not ended fail.
-func (e *Engine) Kill() {
+func (e *Engine) Kill() { e.kill(ErrClosed) }
+
+// kill is Kill, for a reason that tasks which wait are told.
+func (e *Engine) kill(why error) {
 	e.mu.Lock()
 	e.killed, e.closing = true, true
 	e.drained.Broadcast()
-	e.failQueued(Refused, ErrClosed)
+	e.failQueued(Refused, why)
 	for _, s := range e.slots {
 		if s.w != nil {
-			s.w.proc.Kill()
+			s.w.proc.Kill(why)
 		}
 	}
+	e.seize()
 	e.stop()
 	e.mu.Unlock()
 	e.ended()
@@ -358,6 +398,7 @@ func (e *Engine) stop() {
 	for len(e.idle) > 0 {
 		e.takeIdle().awake()
 	}
+	e.revoke(e.lent)
 }
 
 // failQueued fails every task that waits in the queue. Its caller holds mu, and gets it back.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/ledger"
+	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/proc"
 	"github.com/brinepool/brine/internal/sched"
 	"github.com/brinepool/brine/internal/shm"
@@ -40,6 +41,13 @@ type Keeper interface {
 	Keep(i int, b []byte, release func()) error
 }
 
+// Forwarder is a Work that passes results on as they are. It is asked for results and encoded errors, which are that of
+// consecutive tasks from first on, in place of Decode, and of Fail for the errors. Bodies are valid during the call
+// only; what has a Place is in the worker's arena until its lease is given back, which is for whom it is passed on to.
+type Forwarder interface {
+	Forward(first int, items []link.Item, worker uint32)
+}
+
 // Cause says how a task failed.
 type Cause int
 
@@ -61,6 +69,7 @@ type Failure struct {
 	Cause        Cause
 	Attempt      int // runs so far, this one included; 0 when it never ran
 	Err          error
+	Raw          []byte // Err as it came, where an initializer returned it
 	Value, Stack string
 	Deaths       []Death // of the workers that this task ended, in order
 	Timeout      time.Duration
@@ -70,8 +79,9 @@ type Failure struct {
 type Death struct {
 	proc.Autopsy
 	PID       int
-	Err       error // why the worker was ended, if it was
-	MaxMemory int64 // its cap, 0 for none
+	Worker    uint32 // as the front end knows it
+	Err       error  // why the worker was ended, if it was
+	MaxMemory int64  // its cap, 0 for none
 }
 
 // byOthers says that somebody sent the process a signal that ended it.
@@ -95,12 +105,8 @@ type Function struct {
 	sent   *ledger.Lines // of the parent
 }
 
-// Bound are arguments that go to each worker once. They use Shared as long as a chunk is on its way that needs them.
-type Bound struct {
-	ID     uint64
-	Bytes  []byte
-	Shared []*shm.Segment
-}
+// AddEncode counts time that somebody else spent encoding arguments.
+func (f *Function) AddEncode(d time.Duration) { f.sent[ledger.Argument][ledger.Encode].Add(0, 0, 0, d) }
 
 // Job is work that was submitted to an engine.
 type Job struct {
@@ -110,14 +116,16 @@ type Job struct {
 	Retries int
 	Sized   bool // arguments may be large, or refer to shared data; others are known to be small
 	Lent    bool // the worker reads large arguments in place
+	Late    bool // it may also be extended when the pool is being closed
 
-	work  Work
-	keep  Keeper // work, if it is one
-	ctx   context.Context
-	queue sched.Job
-	left  atomic.Int64 // tasks not ended, and one more while the job may be extended
-	done  chan struct{}
-	stop  func() bool
+	work    Work
+	keep    Keeper    // work, if it is one
+	forward Forwarder // work, if it is one
+	ctx     context.Context
+	queue   sched.Job
+	left    atomic.Int64 // tasks not ended, and one more while the job may be extended
+	done    chan struct{}
+	stop    func() bool
 
 	// Guarded by Engine.mu.
 	cancelled error          // why, once it is
@@ -132,6 +140,7 @@ type Job struct {
 func NewJob(ctx context.Context, f *Function, work Work, chunk int) *Job {
 	j := &Job{Func: f, work: work, ctx: ctx}
 	j.keep, _ = work.(Keeper)
+	j.forward, _ = work.(Forwarder)
 	j.queue = sched.Job{Owner: j, Cost: &f.cost, Chunk: chunk}
 	return j
 }

@@ -30,6 +30,7 @@ type slot struct {
 
 	w    *conn // guarded by e.mu; nil while there is none
 	idle bool  // guarded by e.mu
+	loan *Loan // guarded by e.mu; of the worker, while another program drives it
 
 	fruitless int // deaths in a row that tell nothing
 	barren    int // workers in a row that ended without having answered anything
@@ -132,6 +133,9 @@ func (s *slot) serve(w *conn) bool {
 	e := s.e
 	err := s.drive(w)
 	if err != nil {
+		if errors.Is(err, errGivenUp) {
+			s.await(w, givenUpWait)
+		}
 		s.bury(w, err)
 	} else {
 		s.quit(w)
@@ -139,6 +143,16 @@ func (s *slot) serve(w *conn) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return !e.killed && !(e.closing && len(e.jobs) == 0)
+}
+
+// await waits for the end of a worker.
+func (s *slot) await(w *conn, most time.Duration) {
+	late := time.NewTimer(most)
+	defer late.Stop()
+	select {
+	case <-w.proc.Ended():
+	case <-late.C:
+	}
 }
 
 // drive sends and receives as long as there is work, and waits while there is none. It returns nil when the worker is
@@ -252,12 +266,12 @@ func (s *slot) quit(w *conn) {
 	killed := e.killed
 	e.mu.Unlock()
 	if killed {
-		w.proc.Kill()
+		w.proc.Kill(ErrClosed)
 	}
-	timer := time.AfterFunc(e.cfg.Grace, w.proc.Kill)
+	timer := time.AfterFunc(e.cfg.Farewell, func() { w.proc.Kill(errLate) })
 	defer timer.Stop()
 	err := w.bye()
-	s.discard(w)
+	s.discard(w, nil)
 	if err != nil && !killed {
 		e.mu.Lock()
 		e.quitErrs = append(e.quitErrs, err)

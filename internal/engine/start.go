@@ -9,7 +9,6 @@ import (
 
 	"github.com/brinepool/brine/internal/ledger"
 	"github.com/brinepool/brine/internal/link"
-	"github.com/brinepool/brine/internal/proc"
 	"github.com/brinepool/brine/internal/shm"
 )
 
@@ -26,6 +25,7 @@ var errOtherBuild = errors.New("the worker is another build")
 // StartError says that a worker's state could not be opened.
 type StartError struct {
 	Kind    string
+	Worker  uint32   // as the front end knows it
 	Failure *Failure // Erred, Panicked or Crashed
 }
 
@@ -34,7 +34,10 @@ func (e *StartError) Error() string {
 	case Panicked:
 		return fmt.Sprintf("brine: the initializer of %s panicked: %s", e.Kind, f.Value)
 	case Crashed:
-		return fmt.Sprintf("brine: the worker of %s died before it was ready: %v", e.Kind, f.Deaths[0].State)
+		if s := f.Deaths[0].State; s != nil {
+			return fmt.Sprintf("brine: the worker of %s died before it was ready: %v", e.Kind, s)
+		}
+		return fmt.Sprintf("brine: the worker of %s died before it was ready", e.Kind)
 	default:
 		return fmt.Sprintf("brine: the initializer of %s: %v", e.Kind, f.Err)
 	}
@@ -64,7 +67,7 @@ func readyFailure(m *link.ReadyMessage) *Failure {
 		}
 		return &Failure{Cause: Panicked, Value: p.Value, Stack: p.Stack}
 	default:
-		return &Failure{Cause: Erred, Err: remoteError(m.Body)}
+		return &Failure{Cause: Erred, Err: remoteError(m.Body), Raw: m.Body}
 	}
 }
 
@@ -80,7 +83,7 @@ func (s *slot) start() (*conn, error) {
 	}
 	if err == nil {
 		if f := readyFailure(m); f != nil {
-			err = &StartError{s.e.cfg.Kind, f}
+			err = &StartError{s.e.cfg.Kind, w.proc.Worker(), f}
 		}
 	}
 	if err == nil {
@@ -89,7 +92,7 @@ func (s *slot) start() (*conn, error) {
 		lines[ledger.Config][ledger.Decode].Add(1, n, n, time.Duration(m.Decode))
 		return w, nil
 	}
-	if d := s.discard(w); errors.Is(err, errEnded) {
+	if d := s.discard(w, reason(err)); errors.Is(err, errEnded) {
 		s.e.mu.Lock()
 		killed := s.e.killed
 		s.e.mu.Unlock()
@@ -97,7 +100,7 @@ func (s *slot) start() (*conn, error) {
 			return nil, ErrClosed
 		}
 		s.e.counts.deaths.Add(1)
-		err = &StartError{s.e.cfg.Kind, &Failure{Cause: Crashed, Deaths: []Death{d}}}
+		err = &StartError{s.e.cfg.Kind, w.proc.Worker(), &Failure{Cause: Crashed, Deaths: []Death{d}}}
 	}
 	return nil, err
 }
@@ -109,15 +112,7 @@ func (s *slot) launch() (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("brine: %w", err)
 	}
-	p, err := proc.Start(proc.Spec{
-		Path:   e.cfg.Path,
-		Args:   e.cfg.Args,
-		Env:    environment(e.cfg.Env, e.cfg.Depth+1),
-		Stdout: e.cfg.Stdout,
-		Stderr: e.cfg.Stderr,
-		Files:  child,
-		Crash:  l.CrashFD(),
-	})
+	p, err := e.cfg.Launch(l, child)
 	link.CloseAll(child)
 	if err != nil {
 		l.Close()
@@ -128,14 +123,14 @@ func (s *slot) launch() (*conn, error) {
 	e.mu.Lock()
 	s.w = w
 	if e.killed {
-		p.Kill()
+		p.Kill(ErrClosed)
 	}
 	e.mu.Unlock()
 	go s.kick(w)
 	sent, line := e.parent.Lines(e.cfg.Kind), w.acct.Lines(e.cfg.Kind)
 	for _, seg := range e.cfg.Shared {
 		if err := w.pass(sent, line, seg); err != nil {
-			s.discard(w)
+			s.discard(w, err)
 			return nil, fmt.Errorf("brine: config of %s: %w", e.cfg.Kind, err)
 		}
 	}
@@ -148,7 +143,7 @@ func (s *slot) launch() (*conn, error) {
 	b = m.Append(b)
 	err = link.EndFrame(b, at, link.Header{Type: link.Init})
 	if err != nil {
-		s.discard(w)
+		s.discard(w, err)
 		return nil, fmt.Errorf("brine: config of %s: %w", e.cfg.Kind, err)
 	}
 	l.SetBuffer(b)
@@ -165,7 +160,11 @@ func (s *slot) kick(w *conn) {
 	time.AfterFunc(kickAfter, func() {
 		s.e.mu.Lock()
 		defer s.e.mu.Unlock()
-		if s.w == w {
+		switch {
+		case s.w != w:
+		case s.loan != nil:
+			w.kickDue = true // what comes now would be the borrower's to read
+		default:
 			w.link.Kick()
 		}
 	})
@@ -229,10 +228,10 @@ func (w *conn) checkHello(payload []byte) error {
 }
 
 // discard ends a worker that has no tasks.
-func (s *slot) discard(w *conn) Death {
-	w.proc.Kill()
+func (s *slot) discard(w *conn, why error) Death {
+	w.proc.Kill(why)
 	<-w.proc.Ended()
-	d := Death{Autopsy: w.proc.Autopsy(), PID: w.proc.Pid(), MaxMemory: s.e.cfg.MaxMemory}
+	d := Death{Autopsy: w.proc.Autopsy(), PID: w.proc.Pid(), Worker: w.proc.Worker(), MaxMemory: s.e.cfg.MaxMemory}
 	s.e.mu.Lock()
 	s.w = nil
 	if w.timer != nil {

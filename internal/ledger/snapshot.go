@@ -21,6 +21,7 @@ type ProcessSum struct {
 	Shared         Sum // that it published or mapped; not among the others
 	Tasks          int64
 	Run            time.Duration
+	Functions      []FunctionSum
 }
 
 // FunctionSum is the account of one function, or of a kind's configuration, over all processes.
@@ -49,6 +50,7 @@ func (l *Ledger) Snapshot() Snapshot {
 				at[name] = i
 				s.Functions = append(s.Functions, FunctionSum{Name: name})
 			}
+			own := FunctionSum{Name: name}
 			for c := range p.lines[name] {
 				enc, dec := p.lines[name][c][Encode].Sum(), p.lines[name][c][Decode].Sum()
 				if Class(c) == Shared {
@@ -60,7 +62,9 @@ func (l *Ledger) Snapshot() Snapshot {
 				}
 				s.Functions[i].Classes[c][Encode].add(enc)
 				s.Functions[i].Classes[c][Decode].add(dec)
+				own.Classes[c] = [2]Sum{enc, dec}
 			}
+			sum.Functions = append(sum.Functions, own)
 		}
 		p.mu.Unlock()
 		s.Processes = append(s.Processes, sum)

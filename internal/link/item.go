@@ -50,10 +50,11 @@ func EndItem(dst []byte, at int, s Status) {
 // AppendPlaced appends an item whose value lies in the sender's arena.
 func AppendPlaced(dst []byte, s Status, p Place) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(s)<<56|inArena|uint64(p.Len))
-	return p.append(dst)
+	return p.Append(dst)
 }
 
-func (p *Place) append(dst []byte) []byte {
+// Append appends the place as it stands behind an item's head: offset, slot and lease.
+func (p *Place) Append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(p.Off))
 	dst = binary.LittleEndian.AppendUint32(dst, p.slot)
 	return binary.LittleEndian.AppendUint32(dst, p.lease)
@@ -76,6 +77,15 @@ type Item struct {
 	Status Status
 	Body   []byte // in the frame or in the arena of its sender, which must not be written
 	Place  Place  // Len is 0 for a value in the frame
+}
+
+// Head returns the word that the item begins with.
+func (it *Item) Head() uint64 {
+	w := uint64(it.Status)<<56 | uint64(len(it.Body))
+	if it.Place.Len > 0 {
+		w |= inArena
+	}
+	return w
 }
 
 // Next takes one item off b. view is of the sender's arena.

@@ -31,14 +31,14 @@ func (m *InitMessage) Append(b []byte) []byte {
 
 // Parse reads the message. Config is a part of b.
 func (m *InitMessage) Parse(b []byte) error {
-	p := parser{b: b}
-	m.Version = p.u32()
-	m.Build = string(p.bytes())
-	m.MaxMemory = int64(p.u64())
-	m.Kind = string(p.bytes())
-	m.Codec = string(p.bytes())
-	m.Config = p.b
-	return p.err("init")
+	p := Parser{Rest: b}
+	m.Version = p.U32()
+	m.Build = string(p.Bytes())
+	m.MaxMemory = int64(p.U64())
+	m.Kind = string(p.Bytes())
+	m.Codec = string(p.Bytes())
+	m.Config = p.Rest
+	return p.Err("init")
 }
 
 // HelloMessage is the payload of a Hello frame.
@@ -57,11 +57,11 @@ func (m *HelloMessage) Append(b []byte) []byte {
 
 // Parse reads the message.
 func (m *HelloMessage) Parse(b []byte) error {
-	p := parser{b: b}
-	m.Version = p.u32()
-	m.PID = p.u32()
-	m.Build = string(p.bytes())
-	return p.err("hello")
+	p := Parser{Rest: b}
+	m.Version = p.U32()
+	m.PID = p.U32()
+	m.Build = string(p.Bytes())
+	return p.Err("hello")
 }
 
 // ReadyMessage is the payload of a Ready or Bye frame.
@@ -80,11 +80,11 @@ func (m *ReadyMessage) Append(b []byte) []byte {
 
 // Parse reads the message. Body is a part of b.
 func (m *ReadyMessage) Parse(b []byte) error {
-	p := parser{b: b}
-	m.Status = Status(p.u8())
-	m.Decode = int64(p.u64())
-	m.Body = p.b
-	return p.err("ready")
+	p := Parser{Rest: b}
+	m.Status = Status(p.U8())
+	m.Decode = int64(p.U64())
+	m.Body = p.Rest
+	return p.Err("ready")
 }
 
 // PanicMessage tells of a panic.
@@ -97,10 +97,10 @@ func (m *PanicMessage) Append(b []byte) []byte {
 
 // Parse reads the message.
 func (m *PanicMessage) Parse(b []byte) error {
-	p := parser{b: b}
-	m.Value = string(p.bytes())
-	m.Stack = string(p.b)
-	return p.err("panic")
+	p := Parser{Rest: b}
+	m.Value = string(p.Bytes())
+	m.Stack = string(p.Rest)
+	return p.Err("panic")
 }
 
 // ChunkMessage opens the payload of a Chunk frame; the items follow.
@@ -120,17 +120,17 @@ func (m *ChunkMessage) Append(b []byte) []byte {
 
 // Parse reads the message and returns the items.
 func (m *ChunkMessage) Parse(b []byte) (items []byte, err error) {
-	p := parser{b: b}
-	m.Timeout = int64(p.u64())
-	m.Bound = p.u64()
-	return p.b, p.err("chunk")
+	p := Parser{Rest: b}
+	m.Timeout = int64(p.U64())
+	m.Bound = p.U64()
+	return p.Rest, p.Err("chunk")
 }
 
 // ParseSpent reads the account that opens the payload of a Results frame and returns the items.
 func ParseSpent(b []byte) (s Spent, items []byte, err error) {
-	p := parser{b: b}
-	s.Run, s.Decode, s.Encode, s.Bound = int64(p.u64()), int64(p.u64()), int64(p.u64()), int64(p.u64())
-	return s, p.b, p.err("results")
+	p := Parser{Rest: b}
+	s.Run, s.Decode, s.Encode, s.Bound = int64(p.U64()), int64(p.U64()), int64(p.U64()), int64(p.U64())
+	return s, p.Rest, p.Err("results")
 }
 
 func appendBytes[T string | []byte](b []byte, s T) []byte {
@@ -138,47 +138,53 @@ func appendBytes[T string | []byte](b []byte, s T) []byte {
 	return append(b, s...)
 }
 
-// parser takes fields off b; once one is missing, all that follow are zero and err tells.
-type parser struct {
-	b   []byte
-	bad bool
+// Parser takes fields off the front of Rest. Once one is missing, all that follow are zero, and Err tells.
+type Parser struct {
+	Rest []byte
+	bad  bool
 }
 
-func (p *parser) take(n int) []byte {
-	if n < 0 || n > len(p.b) {
+// Take returns the next n bytes, which are a part of what is parsed.
+func (p *Parser) Take(n int) []byte {
+	if n < 0 || n > len(p.Rest) {
 		p.bad = true
-		p.b = nil
+		p.Rest = nil
 		return nil
 	}
-	f := p.b[:n]
-	p.b = p.b[n:]
+	f := p.Rest[:n]
+	p.Rest = p.Rest[n:]
 	return f
 }
 
-func (p *parser) u8() uint8 {
-	if f := p.take(1); f != nil {
+// U8 returns the next byte.
+func (p *Parser) U8() uint8 {
+	if f := p.Take(1); f != nil {
 		return f[0]
 	}
 	return 0
 }
 
-func (p *parser) u32() uint32 {
-	if f := p.take(4); f != nil {
+// U32 returns the next four bytes' number.
+func (p *Parser) U32() uint32 {
+	if f := p.Take(4); f != nil {
 		return binary.LittleEndian.Uint32(f)
 	}
 	return 0
 }
 
-func (p *parser) u64() uint64 {
-	if f := p.take(8); f != nil {
+// U64 returns the next eight bytes' number.
+func (p *Parser) U64() uint64 {
+	if f := p.Take(8); f != nil {
 		return binary.LittleEndian.Uint64(f)
 	}
 	return 0
 }
 
-func (p *parser) bytes() []byte { return p.take(int(p.u32())) }
+// Bytes returns as many bytes as the length before them says.
+func (p *Parser) Bytes() []byte { return p.Take(int(p.U32())) }
 
-func (p *parser) err(what string) error {
+// Err returns an error about what was parsed if some of it was missing.
+func (p *Parser) Err(what string) error {
 	if p.bad {
 		return fmt.Errorf("%s: %w", what, ErrBadMessage)
 	}

@@ -76,7 +76,7 @@ func (o *Outbox) Result(chunk uint64, index uint32, s Status, body []byte, spent
 // Placed is Result for a result that lies in the arena.
 func (o *Outbox) Placed(chunk uint64, index uint32, s Status, at Place, spent Spent, more bool) error {
 	var b [placeSize]byte
-	return o.result(chunk, index, uint64(s)<<56|inArena|uint64(at.Len), at.append(b[:0]), spent, more)
+	return o.result(chunk, index, uint64(s)<<56|inArena|uint64(at.Len), at.Append(b[:0]), spent, more)
 }
 
 // result publishes an item with the head and what is behind it.

@@ -191,6 +191,13 @@ func (p *Parent) drain() error {
 	return io.EOF
 }
 
+// Clean says that nothing waits to be written, and of what has arrived nothing to be taken: another program may use the
+// pipes.
+func (p *Parent) Clean() bool { return p.Pending() == 0 && p.r == p.w }
+
+// Ends returns the descriptors of the parent's ends of the task and the result pipe. They stay the link's.
+func (p *Parent) Ends() (task, result int) { return p.taskFD, p.resFD }
+
 // CrashFD returns the descriptor on which the worker's last words arrive, for its reader to close.
 func (p *Parent) CrashFD() int { return p.crashFD }
 

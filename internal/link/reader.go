@@ -54,6 +54,9 @@ func (r *Reader) Buffered() bool {
 // Received returns how many bytes have arrived since the beginning.
 func (r *Reader) Received() uint64 { return r.received }
 
+// Passed notes how many bytes have arrived since the beginning, when others have read some of them.
+func (r *Reader) Passed(received uint64) { r.received = received }
+
 // Fill waits for more bytes with one read(2). It returns io.EOF at the end of the stream.
 func (r *Reader) Fill() error {
 	r.makeRoom()

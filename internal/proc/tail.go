@@ -19,12 +19,14 @@ type tail struct {
 	mu    sync.Mutex
 	buf   []byte
 	fatal []byte
+	total int // bytes that have come
 }
 
 func (t *tail) add(b []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, b...)
+	t.total += len(b)
 	if len(t.buf) <= 2*tailSize {
 		return
 	}
@@ -47,4 +49,11 @@ func (t *tail) bytes() []byte {
 		return bytes.Clone(t.buf)
 	}
 	return append(append(bytes.Clone(t.fatal), "\n…\n"...), t.buf...)
+}
+
+// size returns how many bytes have come in all.
+func (t *tail) size() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total
 }

@@ -1,0 +1,218 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/brinepool/brine/internal/codec"
+	"github.com/brinepool/brine/internal/engine"
+	"github.com/brinepool/brine/internal/shm"
+)
+
+const (
+	// maxWorkers bounds the workers of a pool.
+	maxWorkers = 1 << 14
+	// maxDepth is how many pools may be nested.
+	maxDepth = 3
+	// maxArena bounds the arena of one worker.
+	maxArena = 1 << 46
+	// arenaShare is the part of the memory there is that arenas may take where the client doesn't say: one in so many.
+	arenaShare = 8
+	// farewell is how long a worker may take to exit, at least: a program's exit handlers run meanwhile.
+	farewell = 5 * time.Second
+)
+
+// pool is one of the client's.
+type pool struct {
+	c      *connection
+	number uint32
+	name   string
+	e      *engine.Engine
+	last   *engine.Function // that was submitted
+	opened chan struct{}    // closed when the client was told that it is, or why not
+	ending sync.Once        // the first of close and kill has closed told
+	stderr *os.File
+}
+
+// open begins to open a pool.
+func (c *connection) open(h header, payload []byte) error {
+	fd := c.in.takeFD()
+	if fd < 0 {
+		return wrong("open: no descriptor came with it")
+	}
+	stderr := os.NewFile(uintptr(fd), "stderr of workers")
+	p := parser{Rest: payload}
+	workers, maxTasks := p.U32(), p.U32()
+	memory, grace, arena := int64(p.U64()), int64(p.U64()), int64(p.U64())
+	depth := p.U32()
+	name := string(p.Bytes())
+	config := append([]byte(nil), p.Rest...)
+	err := p.Err("open")
+	switch {
+	case err != nil:
+		err = &fault{err}
+	case workers == 0 || workers > maxWorkers:
+		err = wrong("open: %d workers", workers)
+	case maxTasks > math.MaxInt32:
+		err = wrong("open: a worker of %d tasks", maxTasks)
+	case memory < 0 || grace < 0 || arena < 0 || arena > maxArena:
+		err = wrong("open: memory cap %d, grace %d, arena %d", memory, grace, arena)
+	case depth > maxDepth:
+		err = wrong("open: %d deep", depth)
+	case c.pools[h.pool] != nil:
+		err = wrong("open: pool %d is there already", h.pool)
+	}
+	if err != nil {
+		stderr.Close()
+		return err
+	}
+	if arena == 0 {
+		arena = shm.Total() / arenaShare / int64(2*workers)
+	}
+	pl := &pool{c: c, number: h.pool, name: name, opened: make(chan struct{}), stderr: stderr}
+	pl.e = engine.Start(engine.Config{
+		Workers: int(workers), MaxTasks: int(maxTasks), MaxMemory: memory, Grace: time.Duration(grace),
+		Stderr: stderr, Logger: slog.Default(), Build: "brine engine " + c.version, Kind: name, Depth: int(depth), Config: config, Arena: arena,
+		Launch: pl.launch, Farewell: max(time.Duration(grace), farewell), Revoke: c.revoke,
+	})
+	c.mu.Lock()
+	c.pools[h.pool] = pl
+	c.mu.Unlock()
+	c.running.Go(pl.await)
+	return nil
+}
+
+// await tells the client when all workers are ready, or why not.
+func (p *pool) await() {
+	defer close(p.opened)
+	err := p.e.Ready(context.Background())
+	if err == nil {
+		p.c.out.frame(header{typ: typeOpened, pool: p.number}, func(b []byte) []byte { return append(b, causeNone) })
+		return
+	}
+	f, worker := openFailure(err)
+	p.c.out.frame(header{typ: typeOpened, pool: p.number, worker: worker}, func(b []byte) []byte { return appendFailure(b, f) })
+	p.stderr.Close()
+}
+
+// causeNone is the cause of a pool that was opened.
+const causeNone = 255
+
+// openFailure is the failure of a pool's start, and the worker that it was.
+func openFailure(err error) (*engine.Failure, uint32) {
+	if s, ok := errors.AsType[*engine.StartError](err); ok {
+		f := *s.Failure
+		switch f.Cause {
+		case engine.Panicked:
+			f = engine.Failure{Cause: engine.Erred, Raw: codec.AppendError(nil, s), Stack: f.Stack}
+		case engine.Crashed:
+			f.Err = err
+		default:
+		}
+		return &f, s.Worker
+	}
+	return &engine.Failure{Cause: engine.Refused, Err: err}, 0
+}
+
+// pool returns the pool that a frame is about.
+func (c *connection) pool(h header) (*pool, error) {
+	if p := c.pools[h.pool]; p != nil {
+		return p, nil
+	}
+	return nil, wrong("%v: there is no pool %d", h.typ, h.pool)
+}
+
+// close lets a pool end when its jobs have.
+func (c *connection) close(h header) error {
+	p, err := c.pool(h)
+	if err != nil {
+		return err
+	}
+	c.running.Go(func() {
+		p.tell(p.e.Close())
+	})
+	return nil
+}
+
+// kill ends a pool at once.
+func (c *connection) kill(h header) error {
+	p, err := c.pool(h)
+	if err != nil {
+		return err
+	}
+	c.running.Go(p.kill)
+	return nil
+}
+
+func (p *pool) kill() {
+	p.e.Kill()
+	p.tell(nil)
+}
+
+// tell tells the client, once, that a pool has ended.
+func (p *pool) tell(err error) {
+	<-p.opened
+	p.ending.Do(func() {
+		p.stderr.Close()
+		p.c.out.frame(header{typ: typeClosed, pool: p.number}, func(b []byte) []byte {
+			if err == nil {
+				return appendString(b, "")
+			}
+			return appendString(b, err.Error())
+		})
+	})
+}
+
+// lease lends the client an idle worker, if there is one.
+func (c *connection) lease(h header) error {
+	p, err := c.pool(h)
+	if err != nil {
+		return err
+	}
+	answer := header{typ: typeLeased, pool: h.pool}
+	var id, received uint64
+	if l := p.e.Lend(); l != nil {
+		answer.worker = l.Worker()
+		id, received = l.Position()
+		c.loans[answer.worker] = l
+	}
+	c.out.frame(answer, func(b []byte) []byte { return appendU64(appendU64(b, id), received) })
+	return nil
+}
+
+// revoke asks the client for a worker back. The engine's lock is held.
+func (c *connection) revoke(worker uint32) {
+	c.out.later(header{typ: typeRevoke, worker: worker}, nil)
+}
+
+// unlease takes a worker back.
+func (c *connection) unlease(h header, payload []byte) error {
+	l := c.loans[h.worker]
+	if l == nil {
+		return wrong("unlease: worker %d is not leased", h.worker)
+	}
+	delete(c.loans, h.worker)
+	var r engine.Receipt
+	p := parser{Rest: payload}
+	r.NextID, r.Received = p.U64(), p.U64()
+	r.Tasks, r.Failed = int(p.U32()), int(p.U32())
+	r.Spent.Run, r.Spent.Decode, r.Spent.Encode, r.Spent.Bound = int64(p.U64()), int64(p.U64()), int64(p.U64()), int64(p.U64())
+	broken := p.U8()
+	if err := ended(&p, "unlease"); err != nil {
+		return err
+	}
+	if broken > 1 {
+		return wrong("unlease: broken is %d", broken)
+	}
+	r.Broken = broken == 1
+	if err := l.Return(r); err != nil {
+		return &fault{fmt.Errorf("unlease: %w", err)}
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+"""One worker as the client sees it: a process of multiprocessing, and the descriptors that belong to it.
+
+It knows how descriptors reach a process with each start method; it doesn't know what goes over them.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import socket
+import threading
+import time
+from multiprocessing import connection, context, heap, reduction
+from typing import Any, Optional
+
+from . import _descriptors as descriptors
+from . import _memory as memory
+from . import _payload as payload
+from . import _send as send
+
+# The order in which they come with a start frame: what the worker keeps, then what is for the client alone.
+NAMES = ("task", "result", "control", "crash", "journal", "leases", "stderr")
+_SHARED = ("journal", "leases")  # that both keep
+
+
+class Inherited:
+    """The worker's descriptors, as an argument of its process.
+
+    With fork they are inherited under their numbers. With spawn and forkserver, pickling this, which happens while the
+    process is being started, passes them on.
+    """
+
+    def __init__(self, **fds: int) -> None:
+        self.fds = fds
+
+    def __getstate__(self) -> dict[str, Any]:
+        context.assert_spawning(self)
+        return {name: reduction.DupFd(fd) for name, fd in self.fds.items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.fds = {name: fd.detach() for name, fd in state.items()}
+
+
+class Worker:
+    """A worker that the engine asked for."""
+
+    def __init__(self, number: int, fds: list[int]) -> None:
+        self.number = number
+        self._given = dict(zip(NAMES, fds))
+        self.journal = self._given["journal"]
+        self.size = os.fstat(self.journal).st_size
+        self._leases_fd = self._given["leases"]
+        self.task, self.result = fds[len(NAMES) :]
+        self.process: Any = None
+        self.pid = 0
+        self.report = ""
+        self.stderr = ""
+        self.reason = ""
+        self.exitcode: Optional[int] = None
+        self.ended = threading.Event()
+        self._leases: Optional[memoryview] = None
+        self._held = 0  # results in its arena that this process still uses
+        self._closing = False
+        self._lock = threading.Lock()
+
+    def start(self, process: Any, arena: int) -> None:
+        """Start the process with the worker's descriptors. Whether or not it starts, the client's copies are closed."""
+        given = dict(self._given, arena=arena)
+        process._args = (Inherited(**given), *process._args)
+        descriptors.spare(given.values())
+        try:
+            process.start()
+            self.process, self.pid = process, process.pid
+        finally:
+            descriptors.spare(())
+            descriptors.close(*(fd for name, fd in self._given.items() if name not in _SHARED))
+
+    def hold(self) -> None:
+        """Count a result that lies in the worker's arena and is used from now on."""
+        with self._lock:
+            self._held += 1
+
+    def release(self, slot: int, lease: int) -> None:
+        """Tell the worker that the place of a result is free, and forget it."""
+        with self._lock:
+            if self._leases is None:
+                size = 4 * 4096
+                self._leases = memoryview(mmap.mmap(self._leases_fd, size)).cast("I")
+            self._leases[slot] = lease
+            self._held -= 1
+            self._close_if_unused()
+
+    def end(self, report: str, stderr: str, reason: str) -> None:
+        """Take note of the process's end, and reap it. What lies in its arena stays as long as it is used."""
+        self.report, self.stderr, self.reason = report, stderr, reason
+        if self.process is not None:
+            self.process.join()
+            self.exitcode = self.process.exitcode
+        with self._lock:
+            descriptors.close(self.task, self.result)
+            self._closing = True
+            self._close_if_unused()
+        self.ended.set()
+
+    def _close_if_unused(self) -> None:
+        if self._closing and self._held == 0:
+            self._leases = None
+            descriptors.close(self.journal, self._leases_fd)
+            self._closing = False
+
+
+class Configuration:
+    """What each worker is told when it starts: the body of the init frame, and its place in the arena."""
+
+    def __init__(self, body: bytes, place: Optional[int]) -> None:
+        self.body, self.place = body, place
+
+
+def configuration(ctx: Any, options: Any, account: Any) -> tuple[Configuration, Any]:
+    """Return what is pickled once for all workers, and what each one's process gets as an argument.
+
+    Forked workers inherit everything. The others are sent what can be pickled in the configuration; locks, queues and
+    whatever else multiprocessing only passes on while it starts a process go with the process, each for itself.
+    """
+    if options.initializer is None:
+        return Configuration(b"", None), None
+    if ctx.get_start_method() == "fork":
+        return Configuration(b"", None), (options.initializer, options.initargs)
+    began = time.perf_counter_ns()
+    name = send.name_of(options.initializer)
+    inherited: dict[int, Any] = {}
+    try:
+        data = _dump((options.initializer, options.initargs, options.expect_initret))
+    except Exception:
+        args = list(options.initargs)
+        for i, arg in enumerate(options.initargs):
+            try:
+                _dump(arg)
+            except Exception:
+                inherited[i] = arg
+                args[i] = None
+        try:
+            data = _dump((options.initializer, tuple(args), options.expect_initret))
+        except Exception:
+            return Configuration(b"", None), (options.initializer, options.initargs)
+    send.warn_if_large((options.initializer, options.initargs), lambda: f"what the initializer {name} gets", data.size)
+    body, place = payload.body(data, memory.arena())
+    account.dumped(name, "initializer", 1, data.size, data.size, time.perf_counter_ns() - began)
+    return Configuration(body, place), inherited or None
+
+
+def _dump(obj: Any) -> Any:
+    return payload.dump(obj, make_pickler=_ConfigurationPickler)
+
+
+class _ConfigurationPickler(pickle.Pickler):
+    """Pickles what all workers can load, and refuses what only one could."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, _ONCE):
+            raise pickle.PicklingError(f"{type(obj).__name__} can only be inherited")
+        return NotImplemented
+
+
+_ONCE = (connection.Connection, socket.socket, heap.Arena)
+
+
+def run(inherited: Inherited, handed: Any, expect_initret: bool) -> None:
+    """Be a worker: the target of its process."""
+    from . import _worker
+
+    _worker.main(inherited.fds, handed, expect_initret)

@@ -1,0 +1,548 @@
+"""The pool: `multiprocessing.pool.Pool` with another engine.
+
+Everything here is how calls become jobs of tasks. What the standard library's documentation says of its Pool holds for this
+one; docs/RATIONALE.md says where more does, and why.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.pool
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterable
+from multiprocessing import get_context, util
+from typing import Any, Callable, Optional, TextIO
+
+from . import _failure as failures
+from . import _memory as memory
+from . import _payload as payload
+from . import _send as send
+from . import _wire as wire
+from ._core import CLOSE, RUN, TERMINATE, Core, Options
+from ._feed import Feed, slices
+from ._lane import MAX_BODY, Lost
+from ._progress import Progress
+from ._report import write_report
+from .errors import PoolClosedError
+from .results import AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
+
+__all__ = ["Pool"]
+
+_PARTS = 32  # tasks for each worker that a map without a chunksize is cut into
+_MOST_ELEMENTS = 8192  # in one of them: more gain nothing, and fewer let sending, running and receiving overlap
+
+Callback = Optional[Callable[[Any], object]]
+
+
+class Pool(multiprocessing.pool.Pool):
+    """A pool of worker processes, as `multiprocessing.pool.Pool`.
+
+    All of its methods may be called from any thread.
+
+    Args:
+        processes: number of workers; as many as this process may use CPUs if it is None.
+        initializer: called in each worker when it starts, as ``initializer(*initargs)``. If it raises, so does the constructor.
+        initargs: its arguments. They are pickled once, or not at all where workers are forked.
+        maxtasksperchild: tasks after which a worker is replaced; a task is a chunk, as with multiprocessing.
+        context: the start method, as ``multiprocessing.get_context()`` returns it.
+        expect_initret: whether each call gets what the initializer returned, as its keyword argument ``initret``.
+        timeout: seconds after which a task is ended, with its worker, and fails with `brine.TaskTimeoutError`.
+        retries: how often a task is tried again that its worker died with, or that was over its time.
+        max_memory: bytes of data that a worker may have; more raises MemoryError in it (RLIMIT_DATA).
+        progress: whether maps show a progress bar on standard error.
+        arena_memory: bytes of shared memory for large arguments, of this process; the first pool decides.
+
+    Raises:
+        ValueError, TypeError: an argument can't be.
+        EngineError: the engine can't be found or started.
+        Exception: what the initializer raised.
+    """
+
+    def __init__(
+        self,
+        processes: Optional[int] = None,
+        initializer: Optional[Callable[..., Any]] = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: Optional[int] = None,
+        context: Any = None,
+        *,
+        expect_initret: bool = False,
+        timeout: Optional[float] = None,
+        retries: int = 0,
+        max_memory: Optional[int] = None,
+        progress: bool = False,
+        arena_memory: Optional[int] = None,
+    ) -> None:
+        self._state = TERMINATE  # until it is open, for __del__
+        if processes is None:
+            processes = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+        if processes < 1:
+            raise ValueError("Number of processes must be at least 1")
+        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
+            raise ValueError("maxtasksperchild must be a positive int or None")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        if expect_initret and initializer is None:
+            raise ValueError("initializer can't be None if expect_initret is True")
+        self._timeout = _checked_timeout(timeout)
+        self._retries = _checked_count("retries", retries)
+        if max_memory is not None:
+            _checked_count("max_memory", max_memory)
+        if arena_memory is not None:
+            _checked_count("arena_memory", arena_memory)
+        self._progress = progress
+        self._processes = processes
+        self._maxtasksperchild = maxtasksperchild
+        self._initializer = initializer
+        self._initargs = initargs
+        self._ctx = context or get_context()
+        self._alone = maxtasksperchild is None
+        memory.arena(arena_memory)
+        options = Options(
+            processes, maxtasksperchild or 0, max_memory or 0, initializer, tuple(initargs), bool(expect_initret)
+        )
+        self._core = Core(self._ctx, options, self.Process)
+        self._core.open("Pool")
+        self._state = RUN
+        self._terminate = util.Finalize(self, _end, args=(self._core,), exitpriority=15)
+
+    @staticmethod
+    def Process(ctx: Any, *args: Any, **kwds: Any) -> Any:
+        """Make the process of a worker; to be overridden by those who want another."""
+        return ctx.Process(*args, **kwds)
+
+    def __del__(self, _warn=warnings.warn, RUN=RUN) -> None:
+        if self.__dict__.get("_state") == RUN:
+            _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
+
+    def __repr__(self) -> str:
+        cls = self.__class__
+        return f"<{cls.__module__}.{cls.__qualname__} state={self._state} pool_size={self._processes}>"
+
+    def __reduce__(self):
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
+
+    def __enter__(self) -> Pool:
+        self._check_running()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.terminate()
+
+    @property
+    def _pool(self) -> list[Any]:
+        """The processes of the workers."""
+        return [w.process for w in list(self._core.workers.values()) if w.process is not None]
+
+    def _check_running(self) -> None:
+        if self._state != RUN:
+            raise ValueError("Pool not running")
+        self._core.check()
+
+    # One call.
+
+    def apply(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Any = {},  # noqa: B006  (the standard library's, and never changed)
+        *,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+    ) -> Any:
+        """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
+        if self._alone and timeout is None and self._timeout == 0 and not retries and not self._retries:
+            self._check_running()
+            lane = self._core.lane
+            if lane.take():
+                return self._apply_in_lane(lane, func, args, kwds)
+        return self.apply_async(func, args, kwds, timeout=timeout, retries=retries).get()
+
+    def _apply_in_lane(self, lane: Any, func: Any, args: Any, kwds: Any) -> Any:
+        began = time.perf_counter_ns()
+        places: list[int] = []
+        try:
+            sent, body = self._call_body(func, args, kwds, places)
+            if sent is not None or len(body) > MAX_BODY:
+                body = None
+        except BaseException:
+            lane.leave()
+            raise
+        if body is None:
+            lane.leave()
+            self._free(places)
+            return self.apply_async(func, args, kwds).get()
+        core = self._core
+        encoded = time.perf_counter_ns()
+        try:
+            ok, value = lane.call(body)
+        except Lost:
+            worker = lane.broken()
+            worker.ended.wait()
+            self._free(places)
+            if core.state == TERMINATE:
+                raise PoolClosedError("brine: the pool was terminated before the call had ended") from None
+            raise failures.crash(send.name_of(func), worker) from None
+        except BaseException:
+            # The answer is still to come, to nobody: the worker is ended, and replaced.
+            lane.broken()
+            self._free(places)
+            raise
+        lane.leave()
+        if places:
+            self._free(places)
+        core.account.called(send.name_of(func), len(body), encoded - began)
+        if ok:
+            return value
+        if isinstance(value, failures.LoadFailure):
+            return self.apply_async(func, args, kwds).get()
+        raise value
+
+    def _call_body(self, func: Any, args: Any, kwds: Any, places: list[int]) -> tuple[Any, Any]:
+        """Return the body of a call, and before it its function if that goes by itself."""
+        fn = send.function(func)
+        data = send.dump((tuple(args) if type(args) is list else args, kwds), lambda: f"the arguments of {send.name_of(func)}")
+        body, place = payload.body(data, memory.arena())
+        if place is not None:
+            places.append(place)
+        if fn.place is not None or len(fn.body) > payload.INLINE:
+            if fn.place is not None:
+                places.append(fn.place)
+            return fn, body
+        return None, b"".join((_call_head(fn.named, len(fn.body)), fn.body, body))
+
+    def _free(self, places: list[int]) -> None:
+        for place in places:
+            self._core.free(place)
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] = (),
+        kwds: Any = {},  # noqa: B006
+        callback: Callback = None,
+        error_callback: Callback = None,
+        *,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+    ) -> AsyncResult:
+        """Have ``func(*args, **kwds)`` called in a worker. What can't be sent is the result's error at once."""
+        self._check_running()
+        core = self._core
+        name = send.name_of(func)
+        result = AsyncResult(core, name, callback, error_callback)
+        began = time.perf_counter_ns()
+        try:
+            fn = send.function(func)
+            data = send.dump((args, kwds), lambda: f"the arguments of {name}")
+            body, place = payload.body(data, memory.arena())
+        except Exception as err:
+            result._conclude(False, err)
+            return result
+        spent = time.perf_counter_ns() - began
+        core.account.dumped(name, "argument", 1, data.size, data.size, spent)
+        if not fn.named:
+            core.account.dumped(name, "function", 1, fn.size, fn.size, 0)
+        if place is not None:
+            result._places[0] = place
+        bound = b""
+        result._mode = wire.MODE_CALL
+        if fn.named:
+            result._function = func
+            result._kept[0] = body
+        result._function_place = fn.place
+        if fn.place is None and len(fn.body) <= payload.INLINE:
+            body = b"".join((_call_head(fn.named, len(fn.body)), fn.body, body))
+        else:
+            bound = bytes([wire.MODE_CALL]) + fn.body
+        self._submit(result, timeout)
+        core.submit(result, bound, [body], spent, retries=self._retries_of(retries))
+        return result
+
+    def _submit(self, job: Any, timeout: Optional[float]) -> None:
+        job._timeout = self._timeout if timeout is None else _checked_timeout(timeout)
+        job._pool = self  # a pool is not collected while somebody waits for a result of it
+        self._core.engine.jobs[job._number] = job
+
+    def _retries_of(self, retries: Optional[int]) -> int:
+        return self._retries if retries is None else _checked_count("retries", retries)
+
+    # Many calls.
+
+    def map(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+        *,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        progress: Optional[bool] = None,
+    ) -> list[Any]:
+        """Return ``[func(x) for x in iterable]``, called in the workers. The first error is raised when all have ended."""
+        return self.map_async(
+            func, iterable, chunksize, timeout=timeout, retries=retries, progress=progress
+        ).get()
+
+    def map_async(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: Optional[int] = None,
+        callback: Callback = None,
+        error_callback: Callback = None,
+        *,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        progress: Optional[bool] = None,
+    ) -> MapResult:
+        """Begin what map does, and return the result that will be there."""
+        modes = wire.MODE_ITEM, wire.MODE_LIST
+        return self._map(func, iterable, modes, chunksize, callback, error_callback, timeout, retries, progress)
+
+    def starmap(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        *,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        progress: Optional[bool] = None,
+    ) -> list[Any]:
+        """Return ``[func(*args) for args in iterable]``, called in the workers."""
+        return self.starmap_async(
+            func, iterable, chunksize, timeout=timeout, retries=retries, progress=progress
+        ).get()
+
+    def starmap_async(
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Iterable[Any]],
+        chunksize: Optional[int] = None,
+        callback: Callback = None,
+        error_callback: Callback = None,
+        *,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        progress: Optional[bool] = None,
+    ) -> MapResult:
+        """Begin what starmap does, and return the result that will be there."""
+        modes = wire.MODE_STAR, wire.MODE_STAR_LIST
+        return self._map(func, iterable, modes, chunksize, callback, error_callback, timeout, retries, progress)
+
+    def _map(
+        self,
+        func: Any,
+        iterable: Any,
+        modes: tuple[int, int],
+        chunksize: Optional[int],
+        callback: Callback,
+        error_callback: Callback,
+        timeout: Optional[float],
+        retries: Optional[int],
+        progress: Optional[bool],
+    ) -> MapResult:
+        self._check_running()
+        if not hasattr(iterable, "__len__"):
+            iterable = list(iterable)
+        length = len(iterable)
+        limit = self._timeout if timeout is None else _checked_timeout(timeout)
+        tries = self._retries_of(retries)
+        unit = self._unit(length, chunksize, apart=bool(limit or tries))
+        name = send.name_of(func)
+        job = MapResult(self._core, name, length, unit, callback, error_callback)
+        if progress if progress is not None else self._progress:
+            job._progress = Progress(name, length)
+        if length == 0:
+            job._end()
+            return job
+        mode = modes[0] if unit == 1 else modes[1]
+        units = iter(iterable) if unit == 1 else slices(iterable, unit)
+        bound = self._bind(job, func, mode)
+        if bound is None:
+            return job
+        total = job._left
+
+        def ended(tasks: int, why: Optional[BaseException]) -> None:
+            if why is not None or tasks < total:
+                job._cut(why or ValueError("the iterable has fewer elements than its length"), total - tasks)
+
+        self._submit(job, limit)
+        Feed(self._core, job, bound, units, retries=tries, whole=True, ended=ended).start(False)
+        return job
+
+    def _bind(self, job: Any, func: Any, mode: int) -> Optional[bytes]:
+        """Return the bound arguments of a job that calls func, None if it can't be sent."""
+        began = time.perf_counter_ns()
+        try:
+            fn = send.function(func)
+        except Exception as err:
+            job._abandon(err)
+            return None
+        self._core.account.dumped(
+            job._name, "function", 1, fn.size, fn.size, time.perf_counter_ns() - began
+        )
+        job._mode = mode
+        job._function_place = fn.place
+        if fn.named:
+            job._function = func
+        if mode >= wire.MODE_LIST:
+            job._label = job._name + "[]"
+        return bytes([mode]) + fn.body
+
+    def _unit(self, length: int, chunksize: Optional[int], apart: bool) -> int:
+        """Return how many elements make a task."""
+        if chunksize is not None and chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize!r}")
+        if apart:
+            return 1  # each has its own time and its own tries
+        if self._maxtasksperchild is not None:
+            # A worker is replaced after so many of what multiprocessing calls a chunk.
+            return chunksize or max(1, -(-length // (4 * self._processes)))
+        if chunksize is None:
+            chunksize = -(-length // (_PARTS * self._processes))
+        return max(1, min(chunksize, _MOST_ELEMENTS))
+
+    def imap(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        buffersize: Optional[int] = None,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        progress: Optional[bool] = None,
+    ) -> IMapIterator:
+        """Return an iterator over ``map(func, iterable)``, called in the workers, in order.
+
+        With buffersize, at most the number of processes and so many elements are taken from the iterable before their
+        results have been taken from the iterator.
+        """
+        return self._imap(IMapIterator, func, iterable, chunksize, buffersize, timeout, retries, progress)
+
+    def imap_unordered(
+        self,
+        func: Callable[[Any], Any],
+        iterable: Iterable[Any],
+        chunksize: int = 1,
+        *,
+        buffersize: Optional[int] = None,
+        timeout: Optional[float] = None,
+        retries: Optional[int] = None,
+        progress: Optional[bool] = None,
+    ) -> IMapUnorderedIterator:
+        """Return an iterator as imap does, with the results in the order in which they come."""
+        return self._imap(IMapUnorderedIterator, func, iterable, chunksize, buffersize, timeout, retries, progress)
+
+    def _imap(
+        self,
+        kind: Any,
+        func: Any,
+        iterable: Any,
+        chunksize: int,
+        buffersize: Optional[int],
+        timeout: Optional[float],
+        retries: Optional[int],
+        progress: Optional[bool],
+    ) -> Any:
+        self._check_running()
+        if chunksize < 1:
+            raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
+        if buffersize is not None:
+            if not isinstance(buffersize, int):
+                raise TypeError("buffersize must be an integer or None")
+            if buffersize < 1:
+                raise ValueError("buffersize must be None or > 0")
+        limit = self._timeout if timeout is None else _checked_timeout(timeout)
+        tries = self._retries_of(retries)
+        unit = 1 if limit or tries else chunksize
+        window = None
+        if buffersize is not None:
+            window = threading.Semaphore(-(-(self._processes + buffersize) // unit))  # of tasks
+        name = send.name_of(func)
+        job = kind(self._core, name, unit, window)
+        if progress if progress is not None else self._progress:
+            total = len(iterable) if hasattr(iterable, "__len__") else None
+            job._progress = Progress(name, total)
+        elements = iter(iterable)
+        mode = wire.MODE_ITEM if unit == 1 else wire.MODE_OUTCOMES
+        bound = self._bind(job, func, mode)
+        if bound is None:
+            return job
+        self._submit(job, limit)
+        known = type(iterable) in (list, tuple, range, str, bytes, dict, set, frozenset)
+        units = elements if unit == 1 else slices(iterable if known else elements, unit)
+        Feed(
+            self._core, job, bound, units, retries=tries, window=window, whole=False, ended=job._set_length
+        ).start(not known)
+        return job
+
+    # The end.
+
+    def close(self) -> None:
+        """Take no more calls. The workers end when all calls have."""
+        util.debug("closing pool")
+        if self._state == RUN:
+            self._state = CLOSE
+            self._core.close()
+
+    def terminate(self) -> None:
+        """End the workers now. Calls that have not ended fail with PoolClosedError."""
+        util.debug("terminating pool")
+        self._state = TERMINATE
+        self._terminate()
+
+    def join(self) -> None:
+        """Wait for the workers' end, after close or terminate."""
+        util.debug("joining pool")
+        if self._state == RUN:
+            raise ValueError("Pool is still running")
+        if self._state not in (CLOSE, TERMINATE):
+            raise ValueError("In unknown state")
+        self._core.wait()
+        self._core.end_callbacks()
+
+    # The account.
+
+    def stats(self) -> dict[str, Any]:
+        """Return the account of what crossed and what was done.
+
+        Returns:
+            ``{"client": ..., "engine": ...}``: what this process pickled and unpickled, by function, class and direction,
+            with counts, bytes and nanoseconds; and the engine's account of each worker.
+        """
+        return {"client": self._core.account.data(), "engine": self._core.statistics()}
+
+    def report(self, file: Optional[TextIO] = None) -> None:
+        """Print the account, on standard output if file is None."""
+        write_report(self.stats(), file if file is not None else sys.stdout)
+
+
+def _end(core: Core) -> None:
+    """What terminate does, also for a pool that nobody uses any more and at the end of the program."""
+    core.kill(PoolClosedError("brine: the pool was terminated before the task had ended"))
+    core.wait()
+    core.end_callbacks()
+
+
+def _call_head(named: bool, length: int) -> bytes:
+    return bytes((1 if named else 0,)) + length.to_bytes(4, "little")
+
+
+def _checked_timeout(timeout: Optional[float]) -> float:
+    if timeout is None:
+        return 0.0
+    if not timeout > 0:
+        raise ValueError(f"timeout must be a positive number of seconds, not {timeout!r}")
+    return float(timeout)
+
+
+def _checked_count(what: str, value: int) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{what} must be a whole number and not negative, not {value!r}")
+    return value

@@ -1,0 +1,166 @@
+"""What `brine run` puts first on the path of the programs that it starts: Brine's Pool in place of the stdlib's.
+
+Every Python process that inherits the environment imports this module at start-up, before the program: the first one,
+those that spawn and forkserver start, and those of `subprocess`. So it is cheap, and imports neither multiprocessing
+nor brine, but waits for the program to do it.
+
+Replaced are `multiprocessing.Pool`, the `Pool` of every context, and `multiprocessing.pool.Pool`. Everything else is
+the stdlib's, `multiprocessing.pool.ThreadPool` included.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import PathFinder
+
+TYPE_CHECKING = False  # typing would be most of the start-up
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any, Callable
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def brine_pool() -> Any:
+    """Brine's Pool, or None while brine itself is being imported and hasn't got it yet."""
+    import brine
+
+    return getattr(brine, "Pool", None)
+
+
+def replace_in_context(module: ModuleType) -> None:
+    """Has every context make Brine's pools: in `multiprocessing.context`, from which multiprocessing takes `Pool`."""
+
+    def Pool(
+        self: Any,
+        processes: int | None = None,
+        initializer: Callable[..., Any] | None = None,
+        initargs: Any = (),
+        maxtasksperchild: int | None = None,
+        **more: Any,
+    ) -> Any:
+        """Returns a pool of processes: Brine's, which takes all keywords of `brine.Pool`."""
+        return brine_pool()(processes, initializer, initargs, maxtasksperchild, context=self.get_context(), **more)
+
+    Pool.__module__ = module.__name__
+    Pool.__qualname__ = "BaseContext.Pool"
+    module.BaseContext.Pool = Pool  # type: ignore[attr-defined]
+    package = sys.modules.get("multiprocessing")
+    if package is not None and "Pool" in vars(package):  # imported before this module was
+        package.Pool = module._default_context.Pool  # type: ignore[attr-defined]
+
+
+def replace_in_pool(module: ModuleType) -> None:
+    """Makes `multiprocessing.pool.Pool` Brine's for everybody but that module's own code, and brine.
+
+    A property of the module's class comes before what the module's dictionary has, but only for those who look from
+    outside: the functions of the module, ThreadPool's among them, go on with the dictionary's.
+    """
+    original = vars(module)["Pool"]
+
+    class PoolModule(type(module)):  # type: ignore[misc]
+        @property
+        def Pool(self) -> Any:
+            asking = sys._getframe(1).f_globals.get("__name__", "")
+            if asking == "brine" or asking.startswith("brine."):
+                return original
+            return replaced[0] if replaced else brine_pool() or original
+
+        @Pool.setter
+        def Pool(self, value: Any) -> None:
+            replaced[:] = [] if value is original else [value]  # mock.patch puts back what it found in the dictionary
+
+        @Pool.deleter
+        def Pool(self) -> None:
+            replaced.clear()
+
+    replaced: list[Any] = []  # by the program itself, as tests do
+    module.__class__ = PoolModule
+
+
+REPLACE = {"multiprocessing.context": replace_in_context, "multiprocessing.pool": replace_in_pool}
+
+
+class ReplaceAfterImport:
+    """Finds the modules of REPLACE where they are, and has them changed as soon as they are loaded."""
+
+    @classmethod
+    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if name not in REPLACE:
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is cls else finder.find_spec(name, path, target)
+            if spec is not None:
+                change_when_loaded(spec, REPLACE[name])
+                return spec
+        return None
+
+
+def change_when_loaded(spec: ModuleSpec, replace: Callable[[ModuleType], None]) -> None:
+    """Has replace called with the module of spec, as soon as it is loaded."""
+    loader: Any = spec.loader
+    load = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        load(module)
+        replace(module)
+
+    loader.exec_module = exec_module
+
+
+def install() -> None:
+    """Replaces Pool in what will be imported, and in what has been, by a .pth file say."""
+    sys.meta_path.insert(0, ReplaceAfterImport)  # type: ignore[arg-type]
+    for name, replace in REPLACE.items():
+        module = sys.modules.get(name)
+        if module is not None:
+            replace(module)
+
+
+def report_at_exit() -> None:
+    """Has the pools' bills printed when this process ends, if it is the one that `brine run --report` started."""
+    if os.environ.pop("BRINE_REPORT", "") != "1":  # taken out, so that no other process does it too
+        return
+    import atexit
+
+    first = os.getpid()
+
+    def report() -> None:
+        brine = sys.modules.get("brine")
+        if os.getpid() != first:  # a child that was forked by hand
+            return
+        if brine is None:
+            sys.stderr.write("brine: the program made no pool\n")
+            return
+        try:
+            brine._report_at_exit()
+        except Exception as e:  # the program has ended well, and that is what its exit status has to say
+            sys.stderr.write(f"brine: no report: {type(e).__name__}: {e}\n")
+
+    atexit.register(report)
+
+
+def load_next() -> None:
+    """Loads the sitecustomize that this one hides, if there is one further on, and leaves its place to it."""
+    path = [p for p in sys.path if os.path.abspath(p) != HERE]
+    spec = PathFinder.find_spec("sitecustomize", path)
+    if spec is None or spec.loader is None:
+        return
+    from importlib.util import module_from_spec  # not at the top: most programs don't come here
+
+    module = module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)
+
+
+if sys.version_info >= (3, 9) and sys.implementation.name == "cpython":
+    install()
+    report_at_exit()
+else:
+    sys.stderr.write(
+        "brine: multiprocessing.Pool stays as it is: Brine needs CPython 3.9 or newer, and this is "
+        f"{sys.implementation.name} {sys.version.split()[0]}\n"
+    )
+load_next()
