@@ -31,7 +31,7 @@ func Unpack() (string, error) {
 		}
 		errs = append(errs, err)
 	}
-	return "", fmt.Errorf("brine: unpacking the Python package: %w", errors.Join(errs...))
+	return "", fmt.Errorf("unpacking the Python package: %w", errors.Join(errs...))
 }
 
 // bases are the directories that may have the versions, the best first.

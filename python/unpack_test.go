@@ -179,7 +179,7 @@ func TestUnpackNowhere(t *testing.T) {
 	t.Setenv("HOME", file)
 	t.Setenv("TMPDIR", file)
 	site, err := python.Unpack()
-	if err == nil || !strings.HasPrefix(err.Error(), "brine: unpacking the Python package: ") {
+	if err == nil || !strings.HasPrefix(err.Error(), "unpacking the Python package: ") {
 		t.Errorf("%q and %v", site, err)
 	}
 }

@@ -24,6 +24,6 @@ func root() *cobra.Command {
 		Version:       version(),
 	}
 	cmd.SetErrPrefix("brine:")
-	cmd.AddCommand(engineCommand(), versionCommand())
+	cmd.AddCommand(engineCommand(), runCommand(), versionCommand())
 	return cmd
 }

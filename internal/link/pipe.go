@@ -198,6 +198,10 @@ func (p *Parent) Clean() bool { return p.Pending() == 0 && p.r == p.w }
 // Ends returns the descriptors of the parent's ends of the task and the result pipe. They stay the link's.
 func (p *Parent) Ends() (task, result int) { return p.taskFD, p.resFD }
 
+// LeasesFD returns the descriptor of the memory that the parent writes, for whoever gives results back in its place. It
+// stays the link's.
+func (p *Parent) LeasesFD() int { return p.shared.fd }
+
 // CrashFD returns the descriptor on which the worker's last words arrive, for its reader to close.
 func (p *Parent) CrashFD() int { return p.crashFD }
 

@@ -20,8 +20,8 @@ const (
 	maxWorkers = 1 << 14
 	// maxDepth is how many pools may be nested.
 	maxDepth = 3
-	// maxArena bounds the arena of one worker.
-	maxArena = 1 << 46
+	// maxArena bounds the arenas of a pool, which take that much of the address space.
+	maxArena = 1 << 44
 	// arenaShare is the part of the memory there is that arenas may take where the client doesn't say: one in so many.
 	arenaShare = 8
 	// farewell is how long a worker may take to exit, at least: a program's exit handlers run meanwhile.
@@ -61,7 +61,7 @@ func (c *connection) open(h header, payload []byte) error {
 		err = wrong("open: %d workers", workers)
 	case maxTasks > math.MaxInt32:
 		err = wrong("open: a worker of %d tasks", maxTasks)
-	case memory < 0 || grace < 0 || arena < 0 || arena > maxArena:
+	case memory < 0 || grace < 0 || arena < 0 || arena > maxArena/int64(2*workers):
 		err = wrong("open: memory cap %d, grace %d, arena %d", memory, grace, arena)
 	case depth > maxDepth:
 		err = wrong("open: %d deep", depth)
@@ -79,7 +79,7 @@ func (c *connection) open(h header, payload []byte) error {
 	pl.e = engine.Start(engine.Config{
 		Workers: int(workers), MaxTasks: int(maxTasks), MaxMemory: memory, Grace: time.Duration(grace),
 		Stderr: stderr, Logger: slog.Default(), Build: "brine engine " + c.version, Kind: name, Depth: int(depth), Config: config, Arena: arena,
-		Launch: pl.launch, Farewell: max(time.Duration(grace), farewell), Revoke: c.revoke,
+		Launch: pl.launch, Farewell: max(time.Duration(grace), farewell), Revoke: pl.revoke,
 	})
 	c.mu.Lock()
 	c.pools[h.pool] = pl
@@ -187,8 +187,8 @@ func (c *connection) lease(h header) error {
 }
 
 // revoke asks the client for a worker back. The engine's lock is held.
-func (c *connection) revoke(worker uint32) {
-	c.out.later(header{typ: typeRevoke, worker: worker}, nil)
+func (p *pool) revoke(worker uint32) {
+	p.c.out.later(header{typ: typeRevoke, pool: p.number, worker: worker}, nil)
 }
 
 // unlease takes a worker back.

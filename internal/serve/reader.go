@@ -12,7 +12,7 @@ import (
 const (
 	readBuffer = 256 << 10 // what a reader keeps; larger frames get room while they arrive
 	trusted    = 4 << 20   // what a frame gets at once, on its header's word
-	patience   = 64        // frames in a row that don't need a large buffer, before it is given up
+	restless   = 64        // frames in a row that don't need a large buffer, before it is given up
 	maxRights  = 253       // descriptors that one message can carry
 )
 
@@ -125,7 +125,7 @@ func (r *reader) keep(oob []byte, flags int) error {
 func (r *reader) makeRoom() {
 	if r.r == r.w {
 		r.r, r.w = 0, 0
-		if r.small++; len(r.buf) > readBuffer && r.small > patience {
+		if r.small++; len(r.buf) > readBuffer && r.small > restless {
 			r.buf = make([]byte, readBuffer) // a few large frames must not hold their memory for ever
 		}
 		return

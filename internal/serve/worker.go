@@ -53,6 +53,7 @@ func (p *pool) launch(l *link.Parent, child []int) (_ engine.Process, err error)
 	c.mu.Unlock()
 	task, result := l.Ends()
 	fds := append(append([]int(nil), child...), write, task, result)
+	fds[link.LeasesFD-link.TaskFD] = l.LeasesFD() // it is the client that gives the places of results back
 	<-c.out.with(header{typ: typeStart, pool: p.number, worker: w.number}, fds)
 	_ = syscall.Close(write)
 	abandon := func(err error) (engine.Process, error) {

@@ -90,7 +90,7 @@ class Core:
 
     def open(self, name: str) -> None:
         """Start the workers, in this thread, and wait until all are ready."""
-        self._config, self._inherited = process.configuration(self.ctx, self.options, self.account)
+        self._config, self._handed = process.configuration(self.ctx, self.options, self.account)
         self.engine.pools[self.number] = self
         head = _OPEN.pack(
             self.options.processes, self.options.max_tasks, self.options.max_memory, 0, 0, _depth()
@@ -152,11 +152,16 @@ class Core:
             target = self._make_process(
                 self.ctx,
                 target=process.run,
-                args=(self._inherited, self.options.expect_initret),
+                args=(
+                    worker.inherited(arena.fd if arena is not None else -1),
+                    self._handed,
+                    self.options.expect_initret,
+                    _depth() + 1,
+                ),
             )
             target.name = target.name.replace("Process", "PoolWorker")
             target.daemon = True
-            worker.start(target, arena.fd if arena is not None else -1)
+            worker.start(target)
         except BaseException as err:
             self._start_error = err
             self.workers.pop(number, None)
@@ -429,7 +434,7 @@ class Core:
 
     def wait(self) -> None:
         """Wait until the workers have ended."""
-        if threading.current_thread() is not self.engine._thread:
+        if not self.engine.is_reader():
             self.closed.wait()
 
     # The account.

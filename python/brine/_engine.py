@@ -7,6 +7,7 @@ that it is for; whoever has something to say writes it himself.
 
 from __future__ import annotations
 
+import _thread
 import array
 import atexit
 import collections
@@ -23,6 +24,7 @@ from typing import Any, Optional
 
 from . import _descriptors as descriptors
 from . import _wire as wire
+from ._failure import Failure
 from .errors import EngineError
 
 _BUFFER = 1 << 20
@@ -69,14 +71,16 @@ class Engine:
         self.jobs: dict[int, Any] = {}  # what was submitted and has not ended, by number
         self.pools: dict[int, Any] = {}  # cores of pools, by number
         self.workers: dict[int, Any] = {}  # and the last of those that have ended
-        self._ended: collections.deque[int] = collections.deque()
+        self._past: collections.deque[int] = collections.deque()
         self.job_numbers = itertools.count(1)
         self.pool_numbers = itertools.count(1)
         self._sending = threading.Lock()
         self._out: list[bytes] = []
         self._start(find())
-        self._thread = threading.Thread(target=self._read, name="brine-reader", daemon=True)
-        self._thread.start()
+        # It is there as long as the process, and is not to be counted among the threads that a program has to end.
+        self._reader = 0
+        self._ended = threading.Event()
+        _thread.start_new_thread(self._read, ())
         self._finalizer = util.Finalize(None, self._stop, exitpriority=_STOP_PRIORITY)
         atexit.register(self._stop)  # for programs that leave without multiprocessing's own handler
 
@@ -117,9 +121,9 @@ class Engine:
 
     def remember(self, number: int) -> None:
         """Take note that a worker has ended. It is still known for a while: what it left may come after its end."""
-        self._ended.append(number)
-        if len(self._ended) > _REMEMBERED:
-            self.workers.pop(self._ended.popleft(), None)
+        self._past.append(number)
+        if len(self._past) > _REMEMBERED:
+            self.workers.pop(self._past.popleft(), None)
 
     # Writing.
 
@@ -164,7 +168,12 @@ class Engine:
 
     # Reading.
 
+    def is_reader(self) -> bool:
+        """Return whether this thread is the one that reads, which must not wait for what the engine says."""
+        return _thread.get_ident() == self._reader
+
     def _read(self) -> None:
+        self._reader = _thread.get_ident()
         why: Optional[BaseException] = None
         try:
             self._read_frames()
@@ -173,7 +182,7 @@ class Engine:
         except BaseException as err:  # whatever it is, nobody may wait for ever
             why = err
             if not isinstance(err, OSError):
-                util.get_logger().exception("brine: reading from the engine")
+                util.get_logger().error("brine: reading from the engine", exc_info=True)
         self._lose(why)
 
     def _read_frames(self) -> None:
@@ -196,6 +205,7 @@ class Engine:
                     target = self.jobs.get(job)
                     if target is not None:
                         target._results(first, count, worker, payload)
+                        target = None  # or it would live until the next frame
                 else:
                     self._dispatch(kind, count, pool, job, first, worker, payload, fds)
                 del payload
@@ -232,7 +242,7 @@ class Engine:
         if kind == wire.ENGINE_FAILED:
             target = self.jobs.get(job)
             if target is not None:
-                target._failed(first, wire.Failure.parse(payload))
+                target._failed(first, Failure.parse(payload))
         elif kind == wire.ENGINE_HELLO:
             version = struct.unpack_from("<I", payload)[0]
             if version != wire.CLIENT_VERSION:
@@ -269,6 +279,7 @@ class Engine:
         self.jobs.clear()
         self.pools.clear()
         descriptors.close(self._socket.detach())
+        self._ended.set()
 
     def _reap(self) -> str:
         try:
@@ -289,8 +300,8 @@ class Engine:
                 self._socket.shutdown(socket.SHUT_WR)
             except OSError:
                 return
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+        if not self.is_reader():
+            self._ended.wait()
 
 
 def _forget() -> None:

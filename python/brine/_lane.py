@@ -22,10 +22,8 @@ _CALL = struct.Struct("<IIBBHIQIIqQQ")  # the header of a chunk frame, its time 
 _ANSWER = struct.Struct("<IIBBHIQIIqqqqQ")  # the header of a results frame, the account, the item's word
 _BEHIND_CALL = 16 + 8
 _READ = 1 << 16
-_UNNAMED = 0xFFFFFFFF  # the number of no function: calls carry theirs with them
+_CALLS = 0xFFFFFFFF  # the number that stands for all functions here: calls carry theirs with them
 _PATIENCE = 64  # calls after which a worker is asked for again, when there was none
-
-MAX_BODY = 1 << 15  # of a call; the pipe takes it without waiting, for it is empty
 
 
 class Lost(Exception):
@@ -85,6 +83,9 @@ class Lane:
             self._tasks = self._failed = 0
             self._spent = [0, 0, 0, 0]
             self._revoked = False
+            if not worker.knows_calls:
+                worker.knows_calls = True
+                os.write(worker.task, wire.frame(wire.FUNC, b"call", func=_CALLS))
             self._worker = worker
         self._answer.set()
 
@@ -100,7 +101,7 @@ class Lane:
         try:
             os.write(
                 worker.task,
-                _CALL.pack(_BEHIND_CALL + length, 1, wire.CHUNK, 0, 0, 0, number, 0, _UNNAMED, 0, 0, length) + body,
+                _CALL.pack(_BEHIND_CALL + length, 1, wire.CHUNK, 0, 0, 0, number, 0, _CALLS, 0, 0, length) + body,
             )
             data = os.read(worker.result, _READ)
             size = _ANSWER.size

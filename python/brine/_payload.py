@@ -87,11 +87,12 @@ def load(
     limit: Optional[int] = None,
     release: Optional[Callable[[], object]] = None,
     mappings: Optional[list[Any]] = None,
+    mapped: bool = True,
 ) -> Any:
     """Return the object of a body of any form.
 
-    limit is the size of the arena at arena_fd, which is found out if it is None. For a stored payload, release and
-    mappings are as in load_stored; otherwise release is called at once.
+    limit is the size of the arena at arena_fd, which is found out if it is None. For a stored payload, release, mappings
+    and mapped are as in load_stored; otherwise release is called at once.
     """
     if not len(view):
         raise ProtocolError("an empty payload")
@@ -104,7 +105,7 @@ def load(
         _, off, length = _REFERENCE.unpack_from(view)
         if limit is None:
             limit = os.fstat(arena_fd).st_size
-        return load_stored(arena_fd, off, length, limit, release, mappings)
+        return load_stored(arena_fd, off, length, limit, release, mappings, mapped)
     try:
         if form == PLAIN:
             return pickle.loads(memoryview(view)[1:])

@@ -7,6 +7,7 @@ copied on the way. It doesn't know where a pickle goes.
 from __future__ import annotations
 
 import copyreg
+import io
 import pickle
 from collections import ChainMap
 from multiprocessing.reduction import ForkingPickler
@@ -156,3 +157,23 @@ def _by_value() -> Optional[Maker]:
 
             _cloud.append(Pickler)
     return _cloud[0]
+
+
+def dumps(obj: Any) -> bytes:
+    """Pickle an object into bytes, with all its buffers: as dump does, but for what can't be out of band."""
+    file = io.BytesIO()
+    try:
+        ForkingPickler(file, 5).dump(obj)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        make_pickler = _by_value()
+        if make_pickler is None:
+            raise
+        try:
+            file = io.BytesIO()
+            make_pickler(file, 5).dump(obj)
+        except Exception:
+            pass
+        else:
+            return file.getvalue()
+        raise
+    return file.getvalue()

@@ -21,7 +21,7 @@ from . import _send as send
 
 # The order in which they come with a start frame: what the worker keeps, then what is for the client alone.
 NAMES = ("task", "result", "control", "crash", "journal", "leases", "stderr")
-_SHARED = ("journal", "leases")  # that both keep
+_KEPT = ("journal", "leases", "arena")  # by the client too
 
 
 class Inherited:
@@ -53,6 +53,7 @@ class Worker:
         self._leases_fd = self._given["leases"]
         self.task, self.result = fds[len(NAMES) :]
         self.process: Any = None
+        self.knows_calls = False  # whether it was told of the lane's function
         self.pid = 0
         self.report = ""
         self.stderr = ""
@@ -64,17 +65,20 @@ class Worker:
         self._closing = False
         self._lock = threading.Lock()
 
-    def start(self, process: Any, arena: int) -> None:
-        """Start the process with the worker's descriptors. Whether or not it starts, the client's copies are closed."""
-        given = dict(self._given, arena=arena)
-        process._args = (Inherited(**given), *process._args)
-        descriptors.spare(given.values())
+    def inherited(self, arena: int) -> Inherited:
+        """Return the descriptors for the process, with that of the client's arena."""
+        self._given["arena"] = arena
+        return Inherited(**self._given)
+
+    def start(self, process: Any) -> None:
+        """Start the process. Whether or not it starts, what the client doesn't need of its descriptors is closed."""
+        descriptors.spare(self._given.values())
         try:
             process.start()
             self.process, self.pid = process, process.pid
         finally:
             descriptors.spare(())
-            descriptors.close(*(fd for name, fd in self._given.items() if name not in _SHARED))
+            descriptors.close(*(fd for name, fd in self._given.items() if name not in _KEPT))
 
     def hold(self) -> None:
         """Count a result that lies in the worker's arena and is used from now on."""
@@ -97,6 +101,7 @@ class Worker:
         if self.process is not None:
             self.process.join()
             self.exitcode = self.process.exitcode
+            self.process = None
         with self._lock:
             descriptors.close(self.task, self.result)
             self._closing = True
@@ -141,7 +146,7 @@ def configuration(ctx: Any, options: Any, account: Any) -> tuple[Configuration, 
                 inherited[i] = arg
                 args[i] = None
         try:
-            data = _dump((options.initializer, tuple(args), options.expect_initret))
+            data = _dump((_initialize, (options.initializer, tuple(args)), options.expect_initret))
         except Exception:
             return Configuration(b"", None), (options.initializer, options.initargs)
     send.warn_if_large((options.initializer, options.initargs), lambda: f"what the initializer {name} gets", data.size)
@@ -166,8 +171,26 @@ class _ConfigurationPickler(pickle.Pickler):
 _ONCE = (connection.Connection, socket.socket, heap.Arena)
 
 
-def run(inherited: Inherited, handed: Any, expect_initret: bool) -> None:
+_handed: dict[int, Any] = {}  # in a worker: arguments of the initializer that came with the process, by position
+
+
+def _initialize(initializer: Any, initargs: tuple[Any, ...]) -> Any:
+    """Call an initializer of which some arguments came with the process."""
+    args = list(initargs)
+    for i, arg in _handed.items():
+        args[i] = arg
+    return initializer(*args)
+
+
+def run(inherited: Inherited, handed: Any, expect_initret: bool, depth: int) -> None:
     """Be a worker: the target of its process."""
     from . import _worker
 
-    _worker.main(inherited.fds, handed, expect_initret)
+    initializer, initargs = None, ()
+    if isinstance(handed, dict):
+        _handed.update(handed)
+    elif handed is not None:
+        initializer, initargs = handed
+    _worker.main(
+        inherited, initializer=initializer, initargs=initargs, expect_initret=expect_initret, depth=depth
+    )

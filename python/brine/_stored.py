@@ -73,12 +73,13 @@ def load_stored(
     limit: int,
     release: Optional[Callable[[], object]] = None,
     mappings: Optional[list[Any]] = None,
+    mapped: bool = True,
 ) -> Any:
     """Return the object of the stored payload in length bytes at off of the shared memory fd, which has limit bytes.
 
     release is called exactly once, when nothing refers to the place any more: at the end of this call, or when the last
     object that lies there has been collected. It may be called from any thread, and is not in a forked child. Weak
-    references to what is mapped are appended to mappings, see privatize.
+    references to what is mapped are appended to mappings, see privatize. Without mapped nothing stays in its place.
     """
     token = _Token(release)
     try:
@@ -102,7 +103,7 @@ def load_stored(
             return pickle.loads(
                 view[at : at + size], buffers=[bytearray(view[o : o + n]) for o, n in zip(offs[1:], sizes)]
             )
-        buffers = [_buffer(fd, off + o, n, token, mappings) for o, n in zip(offs[1:], sizes)]
+        buffers = [_buffer(fd, off + o, n, token if mapped else None, mappings) for o, n in zip(offs[1:], sizes)]
         if size < _WHOLE:
             return pickle.loads(_pread(fd, size, off + at), buffers=buffers)
         return pickle.Unpickler(_Source(fd, off + at, size), buffers=buffers).load()
@@ -135,14 +136,14 @@ class _Mapping(mmap.mmap):
         self.live.discard(id(self))
 
 
-def _buffer(fd: int, off: int, n: int, token: _Token, mappings: Optional[list[Any]]) -> Any:
-    """Return a writable buffer with n bytes at off: mapped, copied when it is written to, or read."""
+def _buffer(fd: int, off: int, n: int, token: Optional[_Token], mappings: Optional[list[Any]]) -> Any:
+    """Return a writable buffer with n bytes at off: with a token mapped, and copied when it is written to, else read."""
     if n < MAP_FROM:
         small = bytearray(n)
         _fill(fd, memoryview(small), off)
         return small
     private, both = mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE
-    if len(_Mapping.live) < _MOST and off % mmap.ALLOCATIONGRANULARITY == 0:
+    if token is not None and len(_Mapping.live) < _MOST and off % mmap.ALLOCATIONGRANULARITY == 0:
         try:
             m = _Mapping(fd, n, private, both, offset=off, **_NO_DESCRIPTOR)
         except OSError:
@@ -153,7 +154,10 @@ def _buffer(fd: int, off: int, n: int, token: _Token, mappings: Optional[list[An
             if mappings is not None:
                 mappings.append(weakref.ref(m))
             return memoryview(m)
-    copy = mmap.mmap(-1, n, private, both)
+    try:
+        copy = mmap.mmap(-1, n, private, both)
+    except OSError as e:
+        raise MemoryError(f"no memory for a buffer of {n} bytes") from e
     if n >= _HUGE:
         try:
             copy.madvise(mmap.MADV_HUGEPAGE)

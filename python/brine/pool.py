@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing.pool
 import os
+import struct
 import sys
 import threading
 import time
@@ -23,7 +24,7 @@ from . import _send as send
 from . import _wire as wire
 from ._core import CLOSE, RUN, TERMINATE, Core, Options
 from ._feed import Feed, slices
-from ._lane import MAX_BODY, Lost
+from ._lane import Lost
 from ._progress import Progress
 from ._report import write_report
 from .errors import PoolClosedError
@@ -33,8 +34,65 @@ __all__ = ["Pool"]
 
 _PARTS = 32  # tasks for each worker that a map without a chunksize is cut into
 _MOST_ELEMENTS = 8192  # in one of them: more gain nothing, and fewer let sending, running and receiving overlap
+_LANE_ARGUMENTS = 1 << 14  # bytes that go by the lane at most; what is in the arena counts with its place
+_SINGLE = struct.Struct("<BI")  # before a function that goes with its arguments: whether it is but a name, and its length
 
 Callback = Optional[Callable[[Any], object]]
+
+
+class _Call:
+    """One call on its way: a function and its arguments, pickled once whichever way they take."""
+
+    __slots__ = ("args", "arguments", "callable", "error", "function", "kwds", "name", "nanoseconds", "place", "size")
+
+    def __init__(self, func: Any, args: Any, kwds: Any) -> None:
+        self.callable, self.args, self.kwds = func, args, kwds
+        self.name = send.name_of(func)
+        self.function: Any = None
+        self.arguments = b""
+        self.place: Optional[int] = None
+        self.error: Any = None
+
+    def encode(self) -> bool:
+        """Pickle what is not pickled yet. Return False, with the error, if it can't be sent."""
+        if self.function is not None or self.error is not None:
+            return self.error is None
+        began = time.perf_counter_ns()
+        try:
+            function = send.function(self.callable)
+            data = send.dump((self.args, self.kwds), lambda: f"the arguments of {self.name}")
+            self.arguments, self.place = payload.body(data, memory.arena())
+        except Exception as err:
+            self.error = err
+            return False
+        self.function, self.size = function, data.size
+        self.args = self.kwds = None
+        self.nanoseconds = time.perf_counter_ns() - began
+        return True
+
+    def is_single(self) -> bool:
+        """Return whether the function is so small that it goes with its arguments."""
+        return self.function.place is None and len(self.function.body) <= payload.INLINE
+
+    def is_small(self) -> bool:
+        """Return whether the call can be written into an empty pipe at once."""
+        return self.is_single() and len(self.arguments) <= _LANE_ARGUMENTS
+
+    def body(self) -> bytes:
+        """Return the task's body, with the function in it."""
+        function = self.function
+        return b"".join((_SINGLE.pack(function.named, len(function.body)), function.body, self.arguments))
+
+    def count(self, account: Any) -> None:
+        """Put the call on the account."""
+        account.dumped(self.name, "argument", 1, self.size, self.size, self.nanoseconds)
+        if not self.function.named:
+            account.dumped(self.name, "function", 1, self.function.size, self.function.size, 0)
+
+    def drop(self, core: Any) -> None:
+        """Give back what the call holds in the arena."""
+        core.free(self.place)
+        core.free(self.function.place)
 
 
 class Pool(multiprocessing.pool.Pool):
@@ -99,7 +157,7 @@ class Pool(multiprocessing.pool.Pool):
         self._initializer = initializer
         self._initargs = initargs
         self._ctx = context or get_context()
-        self._alone = maxtasksperchild is None
+        self._in_lanes = maxtasksperchild is None  # the engine counts tasks, but not those in a lane
         memory.arena(arena_memory)
         options = Options(
             processes, maxtasksperchild or 0, max_memory or 0, initializer, tuple(initargs), bool(expect_initret)
@@ -154,69 +212,40 @@ class Pool(multiprocessing.pool.Pool):
         retries: Optional[int] = None,
     ) -> Any:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
-        if self._alone and timeout is None and self._timeout == 0 and not retries and not self._retries:
-            self._check_running()
+        self._check_running()
+        limit, tries = self._limit_of(timeout), self._retries_of(retries)
+        call = _Call(func, args, kwds)
+        if self._in_lanes and not limit and not tries and call.encode() and call.is_small():
             lane = self._core.lane
             if lane.take():
-                return self._apply_in_lane(lane, func, args, kwds)
-        return self.apply_async(func, args, kwds, timeout=timeout, retries=retries).get()
+                return self._apply_in_lane(lane, call)
+        return self._apply(call, None, None, limit, tries).get()
 
-    def _apply_in_lane(self, lane: Any, func: Any, args: Any, kwds: Any) -> Any:
-        began = time.perf_counter_ns()
-        places: list[int] = []
-        try:
-            sent, body = self._call_body(func, args, kwds, places)
-            if sent is not None or len(body) > MAX_BODY:
-                body = None
-        except BaseException:
-            lane.leave()
-            raise
-        if body is None:
-            lane.leave()
-            self._free(places)
-            return self.apply_async(func, args, kwds).get()
+    def _apply_in_lane(self, lane: Any, call: _Call) -> Any:
         core = self._core
-        encoded = time.perf_counter_ns()
         try:
-            ok, value = lane.call(body)
+            ok, value = lane.call(call.body())
         except Lost:
             worker = lane.broken()
             worker.ended.wait()
-            self._free(places)
+            call.drop(core)
             if core.state == TERMINATE:
                 raise PoolClosedError("brine: the pool was terminated before the call had ended") from None
-            raise failures.crash(send.name_of(func), worker) from None
+            raise failures.crash(call.name, worker) from None
         except BaseException:
             # The answer is still to come, to nobody: the worker is ended, and replaced.
             lane.broken()
-            self._free(places)
+            call.drop(core)
             raise
         lane.leave()
-        if places:
-            self._free(places)
-        core.account.called(send.name_of(func), len(body), encoded - began)
+        if not ok and isinstance(value, failures.LoadFailure):
+            return self._apply(call, None, None, 0.0, 0).get()
+        call.count(core.account)
+        if call.place is not None:
+            call.drop(core)
         if ok:
             return value
-        if isinstance(value, failures.LoadFailure):
-            return self.apply_async(func, args, kwds).get()
         raise value
-
-    def _call_body(self, func: Any, args: Any, kwds: Any, places: list[int]) -> tuple[Any, Any]:
-        """Return the body of a call, and before it its function if that goes by itself."""
-        fn = send.function(func)
-        data = send.dump((tuple(args) if type(args) is list else args, kwds), lambda: f"the arguments of {send.name_of(func)}")
-        body, place = payload.body(data, memory.arena())
-        if place is not None:
-            places.append(place)
-        if fn.place is not None or len(fn.body) > payload.INLINE:
-            if fn.place is not None:
-                places.append(fn.place)
-            return fn, body
-        return None, b"".join((_call_head(fn.named, len(fn.body)), fn.body, body))
-
-    def _free(self, places: list[int]) -> None:
-        for place in places:
-            self._core.free(place)
 
     def apply_async(
         self,
@@ -231,41 +260,41 @@ class Pool(multiprocessing.pool.Pool):
     ) -> AsyncResult:
         """Have ``func(*args, **kwds)`` called in a worker. What can't be sent is the result's error at once."""
         self._check_running()
+        limit, tries = self._limit_of(timeout), self._retries_of(retries)
+        return self._apply(_Call(func, args, kwds), callback, error_callback, limit, tries)
+
+    def _apply(
+        self, call: _Call, callback: Callback, error_callback: Callback, limit: float, tries: int
+    ) -> AsyncResult:
         core = self._core
-        name = send.name_of(func)
-        result = AsyncResult(core, name, callback, error_callback)
-        began = time.perf_counter_ns()
-        try:
-            fn = send.function(func)
-            data = send.dump((args, kwds), lambda: f"the arguments of {name}")
-            body, place = payload.body(data, memory.arena())
-        except Exception as err:
-            result._conclude(False, err)
+        result = AsyncResult(core, call.name, callback, error_callback)
+        if not call.encode():
+            result._conclude(False, call.error)
             return result
-        spent = time.perf_counter_ns() - began
-        core.account.dumped(name, "argument", 1, data.size, data.size, spent)
-        if not fn.named:
-            core.account.dumped(name, "function", 1, fn.size, fn.size, 0)
-        if place is not None:
-            result._places[0] = place
-        bound = b""
+        call.count(core.account)
+        fn = call.function
         result._mode = wire.MODE_CALL
         if fn.named:
-            result._function = func
-            result._kept[0] = body
+            result._function = call.callable
+            result._kept[0] = call.arguments
+        if call.place is not None:
+            result._places[0] = call.place
         result._function_place = fn.place
-        if fn.place is None and len(fn.body) <= payload.INLINE:
-            body = b"".join((_call_head(fn.named, len(fn.body)), fn.body, body))
+        self._enter(result, limit)
+        if call.is_single():
+            core.submit(result, b"", [call.body()], call.nanoseconds, retries=tries)
         else:
-            bound = bytes([wire.MODE_CALL]) + fn.body
-        self._submit(result, timeout)
-        core.submit(result, bound, [body], spent, retries=self._retries_of(retries))
+            core.submit(result, bytes([wire.MODE_CALL]) + fn.body, [call.arguments], call.nanoseconds, retries=tries)
         return result
 
-    def _submit(self, job: Any, timeout: Optional[float]) -> None:
-        job._timeout = self._timeout if timeout is None else _checked_timeout(timeout)
+    def _enter(self, job: Any, limit: float) -> None:
+        """Make a job known to the engine's reader, before it is submitted."""
+        job._timeout = limit
         job._pool = self  # a pool is not collected while somebody waits for a result of it
         self._core.engine.jobs[job._number] = job
+
+    def _limit_of(self, timeout: Optional[float]) -> float:
+        return self._timeout if timeout is None else _checked_timeout(timeout)
 
     def _retries_of(self, retries: Optional[int]) -> int:
         return self._retries if retries is None else _checked_count("retries", retries)
@@ -350,7 +379,7 @@ class Pool(multiprocessing.pool.Pool):
         if not hasattr(iterable, "__len__"):
             iterable = list(iterable)
         length = len(iterable)
-        limit = self._timeout if timeout is None else _checked_timeout(timeout)
+        limit = self._limit_of(timeout)
         tries = self._retries_of(retries)
         unit = self._unit(length, chunksize, apart=bool(limit or tries))
         name = send.name_of(func)
@@ -371,7 +400,7 @@ class Pool(multiprocessing.pool.Pool):
             if why is not None or tasks < total:
                 job._cut(why or ValueError("the iterable has fewer elements than its length"), total - tasks)
 
-        self._submit(job, limit)
+        self._enter(job, limit)
         Feed(self._core, job, bound, units, retries=tries, whole=True, ended=ended).start(False)
         return job
 
@@ -458,7 +487,7 @@ class Pool(multiprocessing.pool.Pool):
                 raise TypeError("buffersize must be an integer or None")
             if buffersize < 1:
                 raise ValueError("buffersize must be None or > 0")
-        limit = self._timeout if timeout is None else _checked_timeout(timeout)
+        limit = self._limit_of(timeout)
         tries = self._retries_of(retries)
         unit = 1 if limit or tries else chunksize
         window = None
@@ -474,7 +503,7 @@ class Pool(multiprocessing.pool.Pool):
         bound = self._bind(job, func, mode)
         if bound is None:
             return job
-        self._submit(job, limit)
+        self._enter(job, limit)
         known = type(iterable) in (list, tuple, range, str, bytes, dict, set, frozenset)
         units = elements if unit == 1 else slices(iterable if known else elements, unit)
         Feed(
@@ -528,10 +557,6 @@ def _end(core: Core) -> None:
     core.kill(PoolClosedError("brine: the pool was terminated before the task had ended"))
     core.wait()
     core.end_callbacks()
-
-
-def _call_head(named: bool, length: int) -> bytes:
-    return bytes((1 if named else 0,)) + length.to_bytes(4, "little")
 
 
 def _checked_timeout(timeout: Optional[float]) -> float:

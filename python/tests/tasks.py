@@ -2,8 +2,10 @@
 
 import ctypes
 import faulthandler
+import hashlib
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -437,3 +439,126 @@ def add_pid(a, b):
 def put(names, queue, i):
     names[i] = i
     queue.put(i)
+
+
+def die_with_state(initret):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def append_and_hang(path, x):
+    append(path, os.getpid())
+    hang_in_python()
+
+
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def append_and_hang_at(path, bad, x):
+    append(path, x)
+    return hang_at(bad, x)
+
+
+def die_once(path):
+    return die_until(path, 1)
+
+
+def use_memory(size):
+    """Pages that are written, not only asked for."""
+    return len(bytearray(b"x") * size)
+
+
+# For payloads.
+
+
+class Buffered:
+    """Gives its buffer out of band, as arrays do."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        return Buffered, (pickle.PickleBuffer(self.data) if protocol >= 5 else self.data,)
+
+
+class Logged:
+    """Notes in a file where it is pickled and unpickled."""
+
+    def __init__(self, path, name, weight=b""):
+        self.path, self.name, self.weight = path, name, weight
+
+    def __getstate__(self):
+        append(self.path, f"dump:{self.name}:{os.getpid()}")
+        return self.__dict__.copy()
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        append(self.path, f"load:{self.name}:{os.getpid()}")
+
+    def __call__(self, x):
+        return x + 1
+
+    def method(self, x):
+        return x + 1
+
+
+def add_to(thing, x):
+    return thing(x)
+
+
+def call(function, x):
+    return function(x)
+
+
+def is_own(function):
+    return function is is_own
+
+
+def flags(array):
+    return array.flags.writeable
+
+
+def increment(array, buffer):
+    array += 1
+    buffer[0] += 1
+    return float(array[-1]), buffer[0]
+
+
+def are_same(a, b):
+    return a is b
+
+
+def twice(n):
+    array = ones(n)
+    return array, array
+
+
+def zeros(n):
+    return bytes(n)
+
+
+def ones(n):
+    import numpy
+
+    return numpy.ones(n)
+
+
+def seeded(i):
+    import numpy
+
+    return numpy.random.default_rng(i).standard_normal(5_000 + i)
+
+
+def first_and_last(array):
+    return array[0], array[-1]
+
+
+def keep(value):
+    global STATE
+    STATE = value
+    return kept_digest()
+
+
+def kept_digest():
+    return hashlib.sha256(STATE).hexdigest()

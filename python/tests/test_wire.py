@@ -70,13 +70,3 @@ def test_random_bytes_are_an_error_or_a_value():
             wire.decode_error(bytes(raw))
         except wire.ProtocolError:
             pass
-
-
-def test_failure():
-    raw = bytes([3]) + struct.pack("<I", 2) + wire.text("why") + wire.text("where") + struct.pack("<III", 2, 7, 9)
-    f = wire.Failure.parse(raw)
-    assert (f.cause, f.runs, f.message, f.stack, f.workers) == (3, 2, "why", "where", [7, 9])
-    assert wire.Failure.parse(b"\xff").cause == 255
-    for n in range(len(raw)):
-        with pytest.raises(wire.ProtocolError):
-            wire.Failure.parse(raw[:n])

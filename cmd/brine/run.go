@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/brinepool/brine/python"
+)
+
+// runOptions are the flags of `brine run`.
+type runOptions struct {
+	python string
+	module bool
+	report bool
+}
+
+func runCommand() *cobra.Command {
+	var options runOptions
+	cmd := &cobra.Command{
+		Use:   "run [flags] script.py [args]",
+		Short: "Run a Python program with Brine's pool in the place of multiprocessing's",
+		Long: `Run a Python program, unchanged, with Brine's pool in the place of multiprocessing's.
+
+In the program and in all Python processes that it starts, multiprocessing.Pool,
+multiprocessing.pool.Pool and the Pool of every context are Brine's. The Python
+package is in this program and needs no installation. Python takes this process
+over, so output, exit status and signals are the program's own.`,
+		Example: `  brine run script.py --its-own-flag
+  brine run --report script.py
+  brine run --python python3.13 -m package.module`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return run(options, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows the script is the script's
+	flags.BoolVarP(&options.module, "module", "m", false, "run a module, whose name comes next, as python -m does")
+	flags.BoolVar(&options.report, "report", false, "print what crossed in each pool to standard error at exit")
+	flags.StringVar(&options.python, "python", "python3", "the Python to run it with: 3.9 or newer")
+	return cmd
+}
+
+// run becomes Python, with the program named in args. It returns only if that fails.
+func run(options runOptions, args []string) error {
+	if err := checkProgram(options.module, args); err != nil {
+		return err
+	}
+	interpreter, err := exec.LookPath(options.python)
+	if err != nil {
+		return fmt.Errorf("no Python: %w; --python names another", err)
+	}
+	if err := prepare(options.report); err != nil {
+		return err
+	}
+	argv := []string{interpreter}
+	if options.module {
+		argv = append(argv, "-m")
+	}
+	argv = append(argv, args...)
+	err = syscall.Exec(interpreter, argv, os.Environ()) //nolint:gosec // running what the user names is what the command is for
+	return fmt.Errorf("starting %s: %w", interpreter, err)
+}
+
+// checkProgram errs if there is no program to run. Python would say so too, but in its own words.
+func checkProgram(module bool, args []string) error {
+	switch {
+	case len(args) == 0 && module:
+		return errors.New("which module? Its name comes after -m")
+	case len(args) == 0:
+		return errors.New("which program? Name a script, or a module with -m")
+	case module || args[0] == "-": // Python looks for the module; a hyphen is standard input
+		return nil
+	}
+	_, err := os.Stat(args[0])
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there is no script %s", args[0])
+	}
+	if err != nil {
+		return fmt.Errorf("the script: %w", err)
+	}
+	return nil
+}
+
+// prepare changes the environment so that Python uses Brine: its package comes first, and this program is its engine.
+func prepare(report bool) error {
+	site, err := python.Unpack()
+	if err != nil {
+		return err
+	}
+	engine, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program, to have it as engine: %w", err)
+	}
+	path := site
+	if old := os.Getenv("PYTHONPATH"); old != "" {
+		path += string(filepath.ListSeparator) + old
+	}
+	err = errors.Join(os.Setenv("PYTHONPATH", path), os.Setenv("BRINE_ENGINE", engine))
+	if report {
+		return errors.Join(err, os.Setenv("BRINE_REPORT", "1"))
+	}
+	return errors.Join(err, os.Unsetenv("BRINE_REPORT"))
+}
