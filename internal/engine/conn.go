@@ -94,6 +94,14 @@ func (w *conn) outstanding() int { return len(w.flights) }
 // spent says that the worker has run as many tasks as one may.
 func (w *conn) spent() bool { return w.e.cfg.MaxTasks > 0 && w.issued >= w.e.cfg.MaxTasks }
 
+// allowance returns how many more tasks the worker may run.
+func (w *conn) allowance() int {
+	if w.e.cfg.MaxTasks > 0 {
+		return w.e.cfg.MaxTasks - w.issued
+	}
+	return 1 << 30
+}
+
 // release forgets the answered chunks among the active ones. The caller holds e.mu.
 func (w *conn) release() {
 	first := w.nextID
@@ -121,12 +129,8 @@ func (w *conn) refill() {
 		if w.groups == 1 && w.flights[len(w.flights)-1].job.queue.Credit() < 2 {
 			return
 		}
-		most := 1 << 30
-		if w.e.cfg.MaxTasks > 0 {
-			most = w.e.cfg.MaxTasks - w.issued
-		}
 		w.e.mu.Lock()
-		w.take(most)
+		w.take(w.allowance())
 		w.e.mu.Unlock()
 		if len(w.spans) == 0 {
 			return

@@ -210,6 +210,31 @@ func (e *Engine) Submit(j *Job, n int, more bool) error {
 	return nil
 }
 
+// Deal is Submit for a caller that must not wait, but has the time to send: where a worker is idle, it is sent the first
+// chunk at once, which is one hand-over between threads less. Its goroutine, which is woken meanwhile, takes the results.
+func (e *Engine) Deal(j *Job, n int, more bool) error {
+	j.done = make(chan struct{})
+	e.mu.Lock()
+	if err := e.admit(j, n, more); err != nil {
+		e.mu.Unlock()
+		return err
+	}
+	if n == 0 || len(e.idle) == 0 || e.queue.Len() > 0 {
+		e.enqueue(j, n)
+		e.mu.Unlock()
+		return nil
+	}
+	s := e.takeIdle()
+	w := s.w
+	e.queue.Extend(&j.queue, n)
+	w.take(w.allowance())
+	e.rouse(e.queue.Len())
+	e.mu.Unlock()
+	w.post()
+	s.awake()
+	return nil
+}
+
 // Call runs a job of one task and returns when it has ended. Where a worker is idle the calling goroutine drives it
 // itself: then a call takes two hand-overs between threads, the fewest there can be. Where callers crowd, they all
 // queue, so that their calls travel together; a goroutine that drives a worker holds its processor meanwhile, and the

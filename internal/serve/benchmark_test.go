@@ -33,7 +33,7 @@ func idle(b *testing.B) (c *connection, p *pool) {
 			}
 		}
 	}()
-	c = &connection{fd: fds[0], out: newOutbox(fds[0]), pools: make(map[uint32]*pool), jobs: make(map[uint64]*job)}
+	c = &connection{greeted: true, fd: fds[0], out: newOutbox(fds[0]), pools: make(map[uint32]*pool), jobs: make(map[uint64]*job)}
 	stop := make(chan struct{})
 	p = &pool{c: c, number: 1, e: engine.Start(engine.Config{
 		Workers: 1, Stderr: io.Discard, Logger: slog.New(slog.DiscardHandler),

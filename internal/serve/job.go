@@ -132,7 +132,7 @@ func (c *connection) submit(h header, payload []byte) error {
 	if taken {
 		return wrong("submit: job %d is there already", h.job)
 	}
-	if j.err = p.e.Submit(j.j, int(h.count), open); j.err != nil {
+	if j.err = p.e.Deal(j.j, int(h.count), open); j.err != nil {
 		j.refuse(0, int(h.count), j.err)
 	}
 	return nil

@@ -78,7 +78,7 @@ def remote_exception(body: Any) -> BaseException:
     """Return the exception that an encoded error stands for."""
     kind, message, concrete = wire.decode_error(body)
     exc: Optional[BaseException] = None
-    trace, why = "", "it can't be pickled"
+    trace, why = "", "it can't be pickled and loaded again"
     if concrete is not None:
         try:
             exc, trace = pickle.loads(concrete)

@@ -20,11 +20,11 @@ from .errors import CancelledError, PoolClosedError, SendError
 
 _BATCH = 512  # tasks that are sent together at most
 _BATCH_BYTES = 1 << 18
+_FIRST = 16  # tasks in the first batch, the next has twice as many
 _SNACK = 16  # that are worth a frame when the workers will soon run out
 _LATEST = 1_000_000  # nanoseconds after which a slow iterable's elements are sent one by one
 _KEPT = 1024  # tasks of a job whose arguments are kept, in case that no worker knows the function's name
-_SMALL = frozenset((int, float, bool, type(None), str, bytes))  # types for which plain pickle is all there is
-_SMALL_SIZE = 1024  # of a string or bytes
+_NUMBERS = frozenset((int, float, bool, type(None)))  # types for which plain pickle is all there is
 
 
 class _Raised:
@@ -54,11 +54,12 @@ class Feed:
         retries: int,
         window: Optional[threading.Semaphore] = None,
         whole: bool,
+        ready: bool = False,
         ended: Callable[[int, Optional[BaseException]], None],
     ) -> None:
         """units gives the argument of each task; window is acquired for each first.
 
-        With whole, the first that can't be sent ends the feed, else it becomes its task's error. ended is called once,
+        With ready, they are there and needn't be waited for. With whole, the first that can't be sent ends the feed, else it becomes its task's error. ended is called once,
         with the number of tasks and what ended the feed before its time.
         """
         self._core = core
@@ -68,6 +69,7 @@ class Feed:
         self._retries = retries
         self._window = window
         self._whole = whole
+        self._ready = ready and window is None
         self._ended = ended
         self._lock = threading.Lock()
         self._pending: list[bytes] = []
@@ -95,7 +97,7 @@ class Feed:
         """Send until the end. Return False if there is more, but only with waiting."""
         why: Optional[BaseException] = None
         try:
-            if not self._pull(may_wait):
+            if not (self._pull_batches if self._ready else self._pull)(may_wait):
                 return False
         except BaseException as err:
             why = err
@@ -107,6 +109,36 @@ class Feed:
         self._ended(self._tasks, why)
         self._core.feed_ends(self)
         return True
+
+    def _pull_batches(self, may_wait: bool) -> bool:
+        """As _pull, for elements that are there already: many at once, each its own pickle."""
+        core, job, dumps = self._core, self._job, pickle.dumps
+        clock = time.perf_counter_ns
+        size = _FIRST
+        while True:
+            if not core.has_room():
+                if not may_wait:
+                    return False
+                core.wait_for_room(lambda: job._cancelled)
+            if job._cancelled or core.state == "TERMINATE":
+                return self._pull(may_wait)
+            part = list(itertools.islice(self._units, size))
+            if not part:
+                return True
+            began = clock()
+            size = min(2 * size, _BATCH)
+            if not _NUMBERS.issuperset(map(type, part)):
+                self._units = itertools.chain(part, self._units)
+                return self._pull(may_wait)
+            bodies = [b"\0" + dumps(x, 5) for x in part]
+            with self._lock:
+                if self._tasks < _KEPT and job._function is not None:
+                    job._kept.update(enumerate(bodies, self._tasks))
+                self._tasks += len(bodies)
+                self._nanoseconds += clock() - began
+                self._pending += bodies
+                self._pending_bytes += sum(map(len, bodies))
+                self._flush(True)
 
     def _pull(self, may_wait: bool) -> bool:
         core, job, window = self._core, self._job, self._window
@@ -166,8 +198,7 @@ class Feed:
                     self._flush(True)
 
     def _encode(self, unit: Any) -> tuple[bytes, Optional[int]]:
-        kind = type(unit)
-        if kind in _SMALL and (kind not in (str, bytes) or len(unit) < _SMALL_SIZE):
+        if type(unit) in _NUMBERS:
             return b"\0" + pickle.dumps(unit, 5), None
         try:
             data = send.dump(unit, lambda: f"argument {self._tasks} of {self._job._name}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import _thread
 import mmap
 import os
+import struct
 import time
 from typing import Any
 
@@ -23,6 +24,8 @@ CURRENT = 0
 STARTED = 1
 BASE = 2
 LAST = 3
+
+_ALONE = struct.Struct("<QHHIQII4qQB")  # a frame with one result: header, account, word and form
 
 LATE = 1_000_000
 """For how many nanoseconds a result may wait for others."""
@@ -120,6 +123,25 @@ class Outbox:
         self.count += 1
         # The one store that makes it count: length and number of results together.
         self.words[self.frame >> 3] = self.count << 32 | (((pos + 7) & -8) - self.frame - HEADER_SIZE)
+
+    def publish_alone(self, chunk: int, data: bytes, run: int, decode: int, encode: int) -> None:
+        """Publish the only result of a chunk, a small pickle, and write it. There must be no open frame."""
+        n = len(data)
+        words = self.words
+        end = (AREA + _ALONE.size + n + 7) & -8
+        size = end - AREA
+        _ALONE.pack_into(
+            self.memory, AREA, 0, RESULTS, 0, 0, chunk, 0, 0, run, decode, encode, 0, n + 1, 0
+        )
+        words[LAST] = 8
+        self.memory[AREA + _ALONE.size : AREA + _ALONE.size + n] = data
+        words[AREA >> 3] = 1 << 32 | (size - HEADER_SIZE)
+        words[CURRENT] = 0
+        if os.write(self.pipe, self._view[AREA:end]) != size:
+            raise ProtocolError("the result pipe doesn't wait")
+        words[LAST] = 0
+        self._base += size
+        words[BASE] = self._base
 
     def account(self, run: int, decode: int, encode: int, bound: int) -> None:
         """Add nanoseconds to the account of the last frame; there must be one."""

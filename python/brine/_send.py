@@ -138,14 +138,17 @@ def _is_library(name: str) -> bool:
     return root != "__main__" and (root in names or root == "builtins")
 
 
-def dump(obj: Any, what: Callable[[], str]) -> Any:
-    """Pickle an object. what says what it is, for the text of an error."""
+def dump(obj: Any, what: Callable[[], str], names: tuple[str, ...] = ()) -> Any:
+    """Pickle an object. what says what it is, for the text of an error, and names what its elements are called."""
     try:
         data = payload.dump(obj)
     except SendError:
         raise
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as err:
         path, part, why = unsendable(obj, err)
+        for i, name in enumerate(names):
+            if path.startswith(f"[{i}]"):
+                path = name + path[len(f"[{i}]") :]
         where = f" at {path}, which is {_article(part)}" if path else ""
         raise SendError(f"brine: {what()} can't be sent{where}: {why}") from err
     warn_if_large(obj, what, data.size)

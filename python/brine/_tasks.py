@@ -19,7 +19,7 @@ from . import _payload as payload
 from . import _wire as wire
 from ._lent import Lent
 from ._limit import Limit
-from ._outbox import JOURNAL_SIZE, STARTED, Outbox
+from ._outbox import CURRENT, JOURNAL_SIZE, STARTED, Outbox
 from ._pickle import Dumper, Payload
 from ._stored import detach
 from ._wire import ProtocolError
@@ -35,6 +35,7 @@ _NAMED = 1
 
 _head = struct.Struct("<QB")  # the word of an item and the form of its payload
 _single = struct.Struct("<BI")
+_lane = struct.Struct("<QBI")  # a word and the head of a task without bound arguments
 _loads = pickle.loads
 _now = time.monotonic_ns
 
@@ -139,6 +140,67 @@ class Tasks:
                 elif self._run_ns >= _CHEAP:
                     out.arm()
         out.end()
+
+    def run_single(self, view: memoryview, chunk: int) -> bool:
+        """Run a chunk of one task without bound arguments and write its result. Return False if run has to do it.
+
+        This is what a caller waits for who calls a function and needs its result: run takes half as long again.
+        """
+        out = self.out
+        size = len(view)
+        if size < _lane.size or out.frame or self.initret:
+            return False
+        word, flags, at = _lane.unpack_from(view)
+        at += _lane.size
+        if word + 8 != size or at >= size or view[at]:
+            return False
+        call = self._functions.get(bytes(view[_lane.size : at]))
+        if call is None:
+            return False
+        start = _now()
+        try:
+            args, kwds = _loads(view[at + 1 :])
+        except Exception:
+            return False  # and again, out of the ordinary
+        words = out.words
+        words[CURRENT] = chunk
+        loaded = _now()
+        token = out.token
+        token.append(False)
+        try:
+            result = call(*args, **kwds)
+        except Exception as e:
+            out.take_up()
+            args = kwds = None
+            self._fail(chunk, 0, e)
+            out.end()
+            return True
+        try:
+            token.pop()
+        except IndexError:
+            out.rejoin()
+        ran = _now()
+        args = kwds = None
+        dumper = self._dumper
+        parts = dumper.parts
+        ready: Optional[Payload] = None
+        try:
+            dumper.dump(result)
+        except Exception:
+            self._renew()
+        else:
+            dumper.clear()
+            data = parts.pop()
+            if not parts and not dumper.buffers and len(data) < SMALL:
+                out.publish_alone(chunk, data, ran - loaded, loaded - start, _now() - ran)
+                return True
+            ready = Payload([*parts, data], dumper.buffers[:])
+            self._renew()
+        word, body = self._encode(result, ready)
+        result = ready = None
+        self._answer(chunk, 0, word, body)
+        out.end()
+        return True
 
     def _attend(self) -> None:
         """Give another thread its turn."""

@@ -243,6 +243,8 @@ class _Worker:
         if bound and bound not in self._bound:
             raise ProtocolError(f"chunk {chunk} needs bound arguments {bound}, which never came")
         if self.control.begin(chunk):
+            if count == 1 and not bound and not timeout and self.tasks.run_single(payload[_chunk.size :], chunk):
+                return
             self.tasks.run(payload[_chunk.size :], chunk, count, timeout, self._bound[bound] if bound else None)
 
     def _next(self) -> tuple[int, int, int, int, memoryview]:

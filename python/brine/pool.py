@@ -34,6 +34,7 @@ __all__ = ["Pool"]
 
 _PARTS = 32  # tasks for each worker that a map without a chunksize is cut into
 _MOST_ELEMENTS = 8192  # in one of them: more gain nothing, and fewer let sending, running and receiving overlap
+_READY = frozenset((list, tuple, range, str, bytes, dict, set, frozenset))  # iterables that keep nobody waiting
 _LANE_ARGUMENTS = 1 << 14  # bytes that go by the lane at most; what is in the arena counts with its place
 _SINGLE = struct.Struct("<BI")  # before a function that goes with its arguments: whether it is but a name, and its length
 
@@ -60,7 +61,7 @@ class _Call:
         began = time.perf_counter_ns()
         try:
             function = send.function(self.callable)
-            data = send.dump((self.args, self.kwds), lambda: f"the arguments of {self.name}")
+            data = send.dump((self.args, self.kwds), lambda: f"a call of {self.name}", ("args", "kwds"))
             self.arguments, self.place = payload.body(data, memory.arena())
         except Exception as err:
             self.error = err
@@ -401,7 +402,8 @@ class Pool(multiprocessing.pool.Pool):
                 job._cut(why or ValueError("the iterable has fewer elements than its length"), total - tasks)
 
         self._enter(job, limit)
-        Feed(self._core, job, bound, units, retries=tries, whole=True, ended=ended).start(False)
+        ready = unit == 1 and type(iterable) in _READY
+        Feed(self._core, job, bound, units, retries=tries, whole=True, ready=ready, ended=ended).start(False)
         return job
 
     def _bind(self, job: Any, func: Any, mode: int) -> Optional[bytes]:
@@ -422,6 +424,9 @@ class Pool(multiprocessing.pool.Pool):
         if mode >= wire.MODE_LIST:
             job._label = job._name + "[]"
         return bytes([mode]) + fn.body
+
+    def _repopulate_pool(self) -> None:
+        """Do nothing: the engine keeps as many workers as there are to be."""
 
     def _unit(self, length: int, chunksize: Optional[int], apart: bool) -> int:
         """Return how many elements make a task."""
@@ -504,10 +509,18 @@ class Pool(multiprocessing.pool.Pool):
         if bound is None:
             return job
         self._enter(job, limit)
-        known = type(iterable) in (list, tuple, range, str, bytes, dict, set, frozenset)
+        known = type(iterable) in _READY
         units = elements if unit == 1 else slices(iterable if known else elements, unit)
         Feed(
-            self._core, job, bound, units, retries=tries, window=window, whole=False, ended=job._set_length
+            self._core,
+            job,
+            bound,
+            units,
+            retries=tries,
+            window=window,
+            whole=False,
+            ready=known and unit == 1,
+            ended=job._set_length,
         ).start(not known)
         return job
 

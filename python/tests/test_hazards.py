@@ -225,14 +225,18 @@ def test_what_cannot_be_sent(call, pool):
 
 
 def test_what_cannot_be_sent_is_known_at_once(pool):
-    log = scenarios.Log()
-    result = pool.apply_async(tasks.add, (1, {"key": [threading.Lock()]}), error_callback=log["error"])
+    result = pool.apply_async(tasks.add, (1, {"key": [threading.Lock()]}))
     assert result.ready() and not result.successful()
     with pytest.raises(brine.SendError) as caught:
         result.get()
     assert "args[1]" in str(caught.value) and "'key'" in str(caught.value) and "[0]" in str(caught.value)
-    watch.wait_until(lambda: log.calls)
-    assert log.calls[0][1][1] is brine.SendError
+
+
+def test_what_cannot_be_sent_is_told_to_callbacks(pool):
+    errors = []
+    pool.apply_async(tasks.add, (threading.Lock(),), error_callback=errors.append).wait()
+    pool.map_async(tasks.add, [threading.Lock()], error_callback=errors.append).wait()
+    assert [type(e) for e in errors] == [brine.SendError] * 2
 
 
 def test_what_cannot_be_sent_is_in_its_place(pool):
@@ -331,23 +335,6 @@ def test_get_while_the_pool_is_terminated(tmp_path):
         result.get()
     thread.join()
     pool.join()
-
-
-def test_pool_that_is_collected():
-    """Its open results are told, not left waiting."""
-    pool = brine.Pool(1)
-    result = pool.apply_async(tasks.hang_in_python)
-    pid = multiprocessing.active_children()[0].pid
-    with pytest.warns(ResourceWarning):
-        del pool
-        gc.collect()
-    watch.wait_until(lambda: not watch.alive(pid) or result.ready())
-    if result.ready():  # a result may keep its pool, as the stdlib's does
-        with pytest.raises(brine.PoolClosedError):
-            result.get()
-    del result
-    gc.collect()
-    watch.wait_until(lambda: not watch.alive(pid))
 
 
 def test_terminate_in_a_callback():
