@@ -28,9 +28,10 @@ PYTHON ?= python3
 VENV   := $(CURDIR)/.cache/venv
 # Where else there is Python; ruff treats it all alike.
 PYTHON_DIRS := python bench/python examples tools
-RUFF        := $(VENV)/bin/ruff --config python/pyproject.toml
+RUFF        := RUFF_CACHE_DIR=.cache/ruff $(VENV)/bin/ruff --config python/pyproject.toml
 # What a program in a checkout needs to have Brine.
 IN_CHECKOUT := PYTHONPATH=$(CURDIR)/python BRINE_ENGINE=$(BIN)/brine
+PYTEST      := -m pytest -o cache_dir=$(CURDIR)/.cache/pytest
 # Added to every pytest, say PYTESTFLAGS='-x -k hazards'.
 PYTESTFLAGS ?=
 # The interpreters of pytest-others, and what it runs with each.
@@ -70,7 +71,7 @@ race: ## go test of the root module under the race detector
 .PHONY: pytest
 pytest: $(VENV)/.done brine ## the tests of the Python package: PYTESTFLAGS=-x
 	@echo "== pytest: $$($(VENV)/bin/python -V)"
-	@$(IN_CHECKOUT) $(VENV)/bin/python -m pytest $(PYTESTFLAGS) python/tests
+	@$(IN_CHECKOUT) $(VENV)/bin/python $(PYTEST) $(PYTESTFLAGS) python/tests
 
 .PHONY: pytest-others
 pytest-others: brine ## some of them with every other Python that is found: PYTHONS=python3.13
@@ -83,7 +84,7 @@ pytest-others: brine ## some of them with every other Python that is found: PYTH
 			cp python/requirements-test.txt $$v/.done; \
 		fi; \
 		echo "== pytest: $$($$v/bin/python -V)"; \
-		$(IN_CHECKOUT) $$v/bin/python -m pytest -q $(PYTESTFLAGS) $(patsubst %,python/tests/test_%.py,$(SELECTION)); \
+		$(IN_CHECKOUT) $$v/bin/python $(PYTEST) -q $(PYTESTFLAGS) $(patsubst %,python/tests/test_%.py,$(SELECTION)); \
 	done
 
 .PHONY: pytest-all
@@ -111,6 +112,7 @@ lint: $(BIN)/golangci-lint $(BIN)/staticcheck $(VENV)/.done ## golangci-lint and
 .PHONY: fmt
 fmt: $(BIN)/gofumpt $(VENV)/.done ## format all Go and Python files
 	@$(BIN)/gofumpt -l -w .
+	@$(RUFF) check -q --select I --fix $(PYTHON_DIRS)
 	@$(RUFF) format $(PYTHON_DIRS)
 
 .PHONY: cross

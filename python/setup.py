@@ -88,7 +88,7 @@ class BuildWithEngine(build_py):
         engine = Path(HERE if self.editable_mode else self.build_lib, ENGINE).resolve()
         engine.parent.mkdir(parents=True, exist_ok=True)
         with Workspace() as env:
-            go("build", "-trimpath", "-ldflags=-s -w", "-o", str(engine), f"./{COMMAND}", env=env)
+            go("build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", str(engine), f"./{COMMAND}", env=env)
 
     def get_outputs(self, include_bytecode: bool = True) -> "list[str]":
         engine = [] if self.editable_mode else [os.path.join(self.build_lib, ENGINE)]

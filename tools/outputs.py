@@ -2,8 +2,8 @@
 
     outputs.py README.md examples/python/*/README.md
 
-A line `<!-- output of: COMMAND -->` is followed by a block of code: the command is run by the shell, in the directory of the
-document, and what it prints takes the place of what the block holds, standard output and standard error together.
+A line `<!-- output of: COMMAND -->` is followed by a block of code: the command is run by the shell, in the directory of
+the document, and what it prints takes the place of what the block holds, standard output and standard error together.
 """
 
 from __future__ import annotations

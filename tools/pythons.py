@@ -18,13 +18,13 @@ def main() -> None:
     """Print the path of each in a line."""
     for version in VERSIONS:
         if version != sys.version_info[:2]:
-            path = find("%d.%d" % version)
+            path = find(f"{version[0]}.{version[1]}")
             if path:
                 print(path)
 
 
 def find(version: str) -> str:
-    """Return the path of an interpreter of a version, or nothing. What can't be run, as many of pyenv's shims, is none."""
+    """Return the path of an interpreter of a version, or nothing. What can't be run, as a shim of pyenv, is none."""
     pyenv = output(["pyenv", "root"]) if shutil.which("pyenv") else ""
     dirs = os.environ.get("PATH", "").split(os.pathsep)
     dirs += sorted(glob.glob(os.path.join(pyenv, "versions", version + ".*", "bin"))) if pyenv else []

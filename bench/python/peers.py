@@ -3,8 +3,8 @@
     make bench-python                       # all rows
     make bench-python BENCHFLAGS='--short'  # a look: small sizes, one round
 
-The three tables are in Markdown: medians, how many times faster Brine is (the median of the rounds' ratios), and memory.
-README.md says what the rows are. Pools that can't be imported are left out, and named.
+The three tables are in Markdown: medians, how many times faster Brine is (the median of the rounds' ratios), and
+memory. README.md says what the rows are. Pools that can't be imported are left out, and named.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The pools, each with one face: what the rows of peers.py need, in the way that its own documentation shows.
 
-`open(make, *args)` starts the workers, each of which has what make(*args) returns as its state; `state(f, xs)` runs f(x,
-initret=state) for each x. For rows where something is given once, make is tasks.nop and args the thing.
+`open(make, *args)` starts the workers, each of which has what make(*args) returns as its state; `state(f, xs)` runs
+f(x, initret=state) for each x. For rows where something is given once, make is tasks.nop and args the thing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from typing import Any, Callable, Iterable
+from collections.abc import Iterable
+from typing import Any, Callable
 
 import tasks
 
@@ -145,7 +146,7 @@ def _fill(make: Callable[..., Any], args: Any, state: dict[str, Any]) -> None:
 
 
 class Joblib(Pool):
-    """joblib.Parallel with loky, which has no worker state: what is given once is an argument, memory-mapped if an array."""
+    """joblib.Parallel with loky, which has no worker state: what is given once is an argument, an array memory-mapped."""
 
     module = "joblib"
     base = "brine-spawn"

@@ -31,12 +31,16 @@ var layers = []layer{
 	// The parent's side and the worker's, which agree on what is in link and codec, and don't know each other.
 	{"internal/engine", []string{"internal/codec", "internal/ledger", "internal/link", "internal/proc", "internal/sched", "internal/shm"}},
 	{"internal/worker", []string{"internal/codec", "internal/link", "internal/shm"}},
+	// The engine for programs in other languages, which looks into no payload but errors that it makes itself.
+	{"internal/serve", []string{"internal/codec", "internal/engine", "internal/ledger", "internal/link", "internal/proc", "internal/shm"}},
 	// The public package puts types on top. What to run next is the engine's business: it does without sched.
 	{".", []string{"internal/codec", "internal/engine", "internal/frozen", "internal/ledger", "internal/link", "internal/proc", "internal/shm", "internal/worker"}},
 	// Users of it. The benchmarks look inside, for the floors beneath each layer.
 	{"bench/...", []string{".", "bench/...", "internal/..."}},
 	{"examples/...", []string{".", "examples/..."}},
-	{"cmd/...", []string{".", "cmd/...", "internal/..."}},
+	{"cmd/...", []string{".", "cmd/...", "internal/...", "python"}},
+	// The Python package, for the command to carry.
+	{"python", nil},
 	{"internal/arch", nil},
 	{"internal/leaktest", nil},
 }
@@ -58,12 +62,13 @@ func TestImportsPointDownFinds(t *testing.T) {
 		{"internal/worker/a.go", "internal/engine", "internal/worker/a.go imports internal/engine: "},
 		{"internal/engine/a.go", "internal/worker", "internal/engine/a.go imports internal/worker: "},
 		{"internal/worker/a.go", "internal/proc", "internal/worker/a.go imports internal/proc: "},
-		{"internal/serve/a.go", "internal/link", "internal/serve has no place in the layers"},
+		{"internal/agent/a.go", "internal/link", "internal/agent has no place in the layers"},
 		{"examples/a/main.go", "internal/engine", "examples/a/main.go imports internal/engine: "},
 		{"a.go", "cmd/brine", "a.go imports cmd/brine: "},
 		{"a_test.go", "cmd/brine/tables", "a_test.go imports cmd/brine/tables: "},
 		{"bench/a.go", "cmd/brine", "bench/a.go imports cmd/brine: "},
 		{"a.go", "internal/engine", ""},
+		{"a.go", "internal/serve", "a.go imports internal/serve: "},
 		{"bench/a.go", "internal/codec", ""},
 		{"bench/internal/start/a.go", ".", ""},
 		{"examples/a/b/main.go", ".", ""},

@@ -101,3 +101,38 @@ func TestBoundOfAReturnedChunk(t *testing.T) {
 		return
 	}
 }
+
+// TestPassingBound has bound arguments of many jobs go to a worker: with the next chunk after the end of a job it is told
+// to forget those.
+func TestPassingBound(t *testing.T) {
+	t.Parallel()
+	cfg := config("good", 1)
+	e := open(t, cfg)
+	run := func(b *Bound) {
+		t.Helper()
+		w := &work{}
+		j := NewJob(context.Background(), e.Function("f"), w, 0)
+		j.Bound = b
+		if err := e.Submit(j, 3, false); err != nil {
+			t.Fatal(err)
+		}
+		w.await(t, j, 3)
+	}
+	kept := &Bound{ID: 1000, Bytes: []byte("kept")}
+	run(kept)
+	for i := range 10 {
+		b := &Bound{ID: uint64(i + 1), Bytes: []byte("passing"), Passing: true}
+		run(b)
+		if b.Bytes != nil {
+			t.Error("the bytes of bound arguments outlive their job")
+		}
+	}
+	run(nil)
+	l := lend(t, e)
+	if n := len(l.w.bound); n != 1 || l.w.bound[0] != kept {
+		t.Errorf("the worker is to keep %d bound arguments", n)
+	}
+	if err := l.Return(borrowed(t, l)); err != nil {
+		t.Error(err)
+	}
+}

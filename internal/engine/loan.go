@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/brinepool/brine/internal/ledger"
@@ -42,8 +43,7 @@ func (e *Engine) Lend() *Loan {
 	if e.open() != nil || e.queue.Len() > 0 {
 		return nil
 	}
-	for i := len(e.idle) - 1; i >= 0; i-- {
-		s := e.idle[i]
+	for _, s := range slices.Backward(e.idle) {
 		select {
 		case <-s.w.proc.Ended():
 			continue // its goroutine is about to bury it

@@ -9,6 +9,7 @@ import (
 type Snapshot struct {
 	Processes []ProcessSum // the parent first, then workers in the order they were started
 	Functions []FunctionSum
+	Details   [][]FunctionSum // of each process
 	Repeats   []Repeat
 }
 
@@ -21,7 +22,6 @@ type ProcessSum struct {
 	Shared         Sum // that it published or mapped; not among the others
 	Tasks          int64
 	Run            time.Duration
-	Functions      []FunctionSum
 }
 
 // FunctionSum is the account of one function, or of a kind's configuration, over all processes.
@@ -42,6 +42,7 @@ func (l *Ledger) Snapshot() Snapshot {
 	at := make(map[string]int)
 	for _, p := range processes {
 		sum := ProcessSum{Name: p.Name, PID: p.PID, Ended: p.ended, Tasks: p.tasks.Load(), Run: time.Duration(p.run.Load())}
+		var detail []FunctionSum
 		p.mu.Lock()
 		for _, name := range p.order {
 			i, ok := at[name]
@@ -64,10 +65,11 @@ func (l *Ledger) Snapshot() Snapshot {
 				s.Functions[i].Classes[c][Decode].add(dec)
 				own.Classes[c] = [2]Sum{enc, dec}
 			}
-			sum.Functions = append(sum.Functions, own)
+			detail = append(detail, own)
 		}
 		p.mu.Unlock()
 		s.Processes = append(s.Processes, sum)
+		s.Details = append(s.Details, detail)
 	}
 	s.Repeats = l.repeats.list()
 	return s

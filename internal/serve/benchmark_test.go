@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -59,7 +58,7 @@ func idle(b *testing.B) (c *connection, p *pool) {
 func BenchmarkSubmit(b *testing.B) {
 	for _, n := range []int{1, 256} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			c, p := idle(b)
+			c, _ := idle(b)
 			var args []string
 			for range n {
 				args = append(args, "a small argument")
@@ -74,8 +73,6 @@ func BenchmarkSubmit(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.StopTimer()
-			_ = p
 		})
 	}
 }
@@ -124,7 +121,6 @@ func BenchmarkTasks(b *testing.B) {
 		args[i] = "echo x"
 	}
 	b.ResetTimer()
-	start := time.Now()
 	job := uint64(0)
 	for i := 0; i < b.N; i += len(args) {
 		job++
@@ -133,5 +129,4 @@ func BenchmarkTasks(b *testing.B) {
 	for ; job > 0; job-- {
 		c.results(job, len(args))
 	}
-	_ = start
 }

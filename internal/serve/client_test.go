@@ -53,13 +53,13 @@ type child struct {
 	process            *os.Process
 	task, result       int
 	journal, leases    int
-	stderr             *os.File
 	ended              bool
 	pid                uint32
 	why, report, tail  string
 	exit               *os.ProcessState
 	reaped             chan struct{}
 	borrowed           sync.WaitGroup
+	end                sync.Once
 	arena, leasesWords []byte
 }
 
@@ -136,8 +136,10 @@ func (c *client) hangUp() {
 	}
 }
 
-// reap waits for a worker's end and lets go of what it had. It is called once for each.
-func (c *client) reap(w *child) {
+// reap waits for a worker's end and lets go of what it had, once.
+func (c *client) reap(w *child) { w.end.Do(func() { c.bury(w) }) }
+
+func (c *client) bury(w *child) {
 	if w.process == nil {
 		return
 	}
@@ -216,6 +218,7 @@ func u32s(values ...uint32) (b []byte) {
 // setting is a pool to be opened.
 type setting struct {
 	workers, maxTasks uint32
+	depth             uint32
 	memory            int64
 	grace             time.Duration
 	arena             int64
@@ -228,7 +231,7 @@ func (s setting) payload() []byte {
 	b = appendU64(b, uint64(s.memory))
 	b = appendU64(b, uint64(s.grace))
 	b = appendU64(b, uint64(s.arena))
-	b = appendU32(b, 0)
+	b = appendU32(b, s.depth)
 	b = appendString(b, "kind")
 	return append(b, s.config...)
 }

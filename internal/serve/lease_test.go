@@ -38,8 +38,8 @@ func (c *client) borrow() *borrower {
 	}
 	c.mu.Lock()
 	w := c.workers[l.worker]
-	c.mu.Unlock()
 	w.borrowed.Add(1)
+	c.mu.Unlock()
 	b := &borrower{c: c, w: w, in: link.NewReader(w.result), id: l.id, received: l.received}
 	c.t.Cleanup(b.leave)
 	b.send(link.Header{Type: link.Func, Func: 1 << 31}, []byte("do"))

@@ -21,6 +21,7 @@ func TestNotOpened(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		config, refuse string
+		depth          uint32
 		cause          engine.Cause
 		message        string
 		deaths         int
@@ -28,15 +29,16 @@ func TestNotOpened(t *testing.T) {
 		{config: "fail no luck", cause: engine.Erred, message: "no luck"},
 		{config: "panic no luck", cause: engine.Erred, message: "brine: the initializer of kind panicked: no luck"},
 		{config: "die", cause: engine.Crashed, message: "brine: the worker of kind died before it was ready", deaths: 1},
+		{depth: maxDepth, cause: engine.Refused, message: "brine: a pool inside a task of a pool inside a task, 3 deep: does a task open a pool for itself?"},
 		{refuse: "no more processes", cause: engine.Refused, message: "brine: the worker could not be started: no more processes"},
 	} {
-		t.Run(test.config+test.refuse, func(t *testing.T) {
+		t.Run(test.message, func(t *testing.T) {
 			t.Parallel()
 			c := connect(t)
 			c.mu.Lock()
 			c.refuse = test.refuse
 			c.mu.Unlock()
-			c.begin(1, setting{workers: 3, config: test.config})
+			c.begin(1, setting{workers: 3, config: test.config, depth: test.depth})
 			c.submit(1, 1, submission{}, "echo a")
 			o := c.awaitOpened(1)
 			message := o.message
@@ -50,7 +52,7 @@ func TestNotOpened(t *testing.T) {
 			if o.cause != uint8(test.cause) || message != test.message || len(o.deaths) != test.deaths {
 				t.Errorf("opened: %+v", o)
 			}
-			if test.refuse == "" && !slices.Contains(before(c.events(), "opened 1"), fmt.Sprintf("ended %d", o.worker)) {
+			if o.worker != 0 && !slices.Contains(before(c.events(), "opened 1"), fmt.Sprintf("ended %d", o.worker)) {
 				t.Errorf("worker %d: its end comes late: %q", o.worker, c.events())
 			}
 			if o := c.results(1, 1)[0]; !o.failed || o.cause != uint8(engine.Refused) {
@@ -199,7 +201,7 @@ func TestStatistics(t *testing.T) {
 	if err := json.Unmarshal([]byte(c.statistics()), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.Name != "kind" || s.Workers != 2 || s.Done != 2 || s.Failed != 2 || s.Deaths != 1 || s.Started < 2 {
+	if s.Name != "kind" || s.Workers != 2 || s.Counts.Done != 2 || s.Counts.Failed != 2 || s.Counts.Deaths != 1 || s.Counts.Started < 2 {
 		t.Errorf("counts: %+v", s)
 	}
 	classes := make(map[string]classStats)

@@ -26,11 +26,7 @@ const testVersion = "of this test"
 // TestMain runs the tests, and checks that they left no goroutine, process, descriptor or mapping.
 func TestMain(m *testing.M) {
 	if os.Getenv(childMode) != "" {
-		v := testVersion
-		if s := os.Getenv("VER"); s != "" {
-			v = s
-		}
-		work.Main(registry{}, "brine engine "+v)
+		work.Main(registry{}, "brine engine "+testVersion)
 	}
 	leaktest.Main(m)
 }

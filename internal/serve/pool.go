@@ -8,17 +8,19 @@ import (
 	"math"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/engine"
+	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/shm"
 )
 
 const (
 	// maxWorkers bounds the workers of a pool.
 	maxWorkers = 1 << 14
-	// maxDepth is how many pools may be nested.
+	// maxDepth is how many pools may be nested, as in Go.
 	maxDepth = 3
 	// maxArena bounds the arenas of a pool, which take that much of the address space.
 	maxArena = 1 << 44
@@ -63,29 +65,39 @@ func (c *connection) open(h header, payload []byte) error {
 		err = wrong("open: a worker of %d tasks", maxTasks)
 	case memory < 0 || grace < 0 || arena < 0 || arena > maxArena/int64(2*workers):
 		err = wrong("open: memory cap %d, grace %d, arena %d", memory, grace, arena)
-	case depth > maxDepth:
-		err = wrong("open: %d deep", depth)
 	case c.pools[h.pool] != nil:
 		err = wrong("open: pool %d is there already", h.pool)
 	}
 	if err != nil {
-		stderr.Close()
+		_ = stderr.Close()
 		return err
 	}
 	if arena == 0 {
 		arena = shm.Total() / arenaShare / int64(2*workers)
 	}
 	pl := &pool{c: c, number: h.pool, name: name, opened: make(chan struct{}), stderr: stderr}
+	launch := pl.launch
+	if depth >= maxDepth {
+		launch = refuse(fmt.Errorf("a pool inside a task of a pool inside a task, %d deep: does a task open a pool for itself?", depth))
+	}
 	pl.e = engine.Start(engine.Config{
 		Workers: int(workers), MaxTasks: int(maxTasks), MaxMemory: memory, Grace: time.Duration(grace),
 		Stderr: stderr, Logger: slog.Default(), Build: "brine engine " + c.version, Kind: name, Depth: int(depth), Config: config, Arena: arena,
-		Launch: pl.launch, Farewell: max(time.Duration(grace), farewell), Revoke: pl.revoke,
+		Launch: launch, Farewell: max(time.Duration(grace), farewell), Revoke: pl.revoke,
 	})
 	c.mu.Lock()
 	c.pools[h.pool] = pl
 	c.mu.Unlock()
 	c.running.Go(pl.await)
 	return nil
+}
+
+// refuse is the launch of workers that are not to be.
+func refuse(why error) engine.Launch {
+	return func(l *link.Parent, _ []int) (engine.Process, error) {
+		_ = syscall.Close(l.CrashFD())
+		return nil, why
+	}
 }
 
 // await tells the client when all workers are ready, or why not.
@@ -98,7 +110,7 @@ func (p *pool) await() {
 	}
 	f, worker := openFailure(err)
 	p.c.out.frame(header{typ: typeOpened, pool: p.number, worker: worker}, func(b []byte) []byte { return appendFailure(b, f) })
-	p.stderr.Close()
+	_ = p.stderr.Close()
 }
 
 // causeNone is the cause of a pool that was opened.
@@ -159,7 +171,7 @@ func (p *pool) kill() {
 func (p *pool) tell(err error) {
 	<-p.opened
 	p.ending.Do(func() {
-		p.stderr.Close()
+		_ = p.stderr.Close()
 		p.c.out.frame(header{typ: typeClosed, pool: p.number}, func(b []byte) []byte {
 			if err == nil {
 				return appendString(b, "")

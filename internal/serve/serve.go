@@ -37,7 +37,7 @@ func Run(ctx context.Context, fd int, version string) error {
 		b = appendU32(b, uint32(os.Getpid()))
 		return appendString(b, version)
 	})
-	err := c.read()
+	err := c.read() //nolint:contextcheck // what is done for the client ends with the pools, which are killed below
 	if err != nil {
 		c.out.frame(header{typ: typeError}, func(b []byte) []byte { return appendString(b, err.Error()) })
 		c.out.drain()

@@ -10,14 +10,19 @@ import (
 type statistics struct {
 	Name      string             `json:"name"`
 	Workers   int                `json:"workers"`
-	Started   int64              `json:"started"`
-	Deaths    int64              `json:"deaths"`
-	Done      int64              `json:"done"`
-	Failed    int64              `json:"failed"`
-	Retried   int64              `json:"retried"`
+	Counts    counts             `json:"counts"`
 	Processes []processStats     `json:"processes"`
 	Functions []functionStats    `json:"functions"`
 	Repeats   []repeatStatistics `json:"repeats"`
+}
+
+// counts are of tasks, and of worker processes, since the pool was opened.
+type counts struct {
+	Done    int64 `json:"done"`
+	Failed  int64 `json:"failed"`
+	Retried int64 `json:"retried"`
+	Deaths  int64 `json:"deaths"`
+	Started int64 `json:"started"`
 }
 
 type processStats struct {
@@ -71,12 +76,12 @@ func (c *connection) statistics(h header) error {
 func (p *pool) statistics() *statistics {
 	n, snapshot := p.e.Counts(), p.e.Ledger().Snapshot()
 	s := &statistics{
-		Name: p.name, Workers: p.e.Workers(), Started: n.Started, Deaths: n.Deaths, Done: n.Done, Failed: n.Failed, Retried: n.Retried,
+		Name: p.name, Workers: p.e.Workers(), Counts: counts(n),
 		Processes: []processStats{}, Functions: functions(snapshot.Functions), Repeats: []repeatStatistics{},
 	}
-	for _, q := range snapshot.Processes {
+	for i, q := range snapshot.Processes {
 		s.Processes = append(s.Processes, processStats{
-			Name: q.Name, PID: q.PID, Ended: q.Ended, Tasks: q.Tasks, Run: int64(q.Run), Functions: functions(q.Functions),
+			Name: q.Name, PID: q.PID, Ended: q.Ended, Tasks: q.Tasks, Run: int64(q.Run), Functions: functions(snapshot.Details[i]),
 		})
 	}
 	for _, r := range snapshot.Repeats {

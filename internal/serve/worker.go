@@ -12,7 +12,7 @@ import (
 	"github.com/brinepool/brine/internal/proc"
 )
 
-var errGone = errors.New("brine: the client has ended")
+var errGone = errors.New("the client has ended")
 
 // maxPID is more than the number of any process can be.
 const maxPID = 1 << 22

@@ -10,9 +10,10 @@ import errno
 import os
 import threading
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Optional
 
 STEP = 1 << 20
 """How many bytes get their pages at once, at least."""

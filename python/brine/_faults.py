@@ -87,7 +87,7 @@ def sendable(value: Any, cls: type) -> Optional[bytes]:
 
 def unsendable_result(exc: BaseException, value: object) -> BaseException:
     """Return what the standard library's pool raises in place of a result that can't be pickled."""
-    from multiprocessing.pool import MaybeEncodingError
+    from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
 
     strip(exc)
     try:

@@ -47,6 +47,7 @@ class Lane:
         self._received = 0
         self._tasks = self._failed = 0
         self._spent = [0, 0, 0, 0]
+        self._calls: dict[str, list[int]] = {}  # of a function: count, bytes, largest, nanoseconds
 
     def take(self) -> bool:
         """Return whether the caller may use the lane now. If so, leave must follow."""
@@ -137,6 +138,19 @@ class Lane:
         length = word & wire.LENGTH_MASK
         return False, failures.remote_exception(memoryview(data)[size : size + length])
 
+    def count(self, call: Any) -> None:
+        """Put a call on the lane's account, which goes to the pool's when the worker is given back."""
+        if call.function.named:
+            line = self._calls.get(call.function.name)
+            if line is None:
+                line = self._calls[call.function.name] = [0, 0, 0, 0]
+            line[0] += 1
+            line[1] += call.size
+            line[2] = max(line[2], call.size)
+            line[3] += call.nanoseconds
+        else:
+            call.count(self._core.account)
+
     def leave(self) -> None:
         """End the use of the lane."""
         if self._revoked:
@@ -173,6 +187,10 @@ class Lane:
         worker, self._worker = self._worker, None
         if worker is None:
             return
+        calls, self._calls = self._calls, {}
+        for name, line in calls.items():
+            self._core.account.dumped(name, "argument", *line)
+            self._core.account.loaded(name, line[0], 0, 0, 0)
         account = struct.pack(
             "<QQIIqqqqB", self._next, self._received, self._tasks, self._failed, *self._spent, broken
         )

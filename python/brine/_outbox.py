@@ -130,15 +130,12 @@ class Outbox:
         words = self.words
         end = (AREA + _ALONE.size + n + 7) & -8
         size = end - AREA
-        _ALONE.pack_into(
-            self.memory, AREA, 0, RESULTS, 0, 0, chunk, 0, 0, run, decode, encode, 0, n + 1, 0
-        )
+        _ALONE.pack_into(self.memory, AREA, 0, RESULTS, 0, 0, chunk, 0, 0, run, decode, encode, 0, n + 1, 0)
         words[LAST] = 8
         self.memory[AREA + _ALONE.size : AREA + _ALONE.size + n] = data
         words[AREA >> 3] = 1 << 32 | (size - HEADER_SIZE)
         words[CURRENT] = 0
-        if os.write(self.pipe, self._view[AREA:end]) != size:
-            raise ProtocolError("the result pipe doesn't wait")
+        self._write(self._view[AREA:end])
         words[LAST] = 0
         self._base += size
         words[BASE] = self._base

@@ -54,9 +54,7 @@ class Dumper:
     def __init__(self) -> None:
         self.parts: list[Any] = []
         self.buffers: list[memoryview] = []
-        pickler = pickle.Pickler(
-            SimpleNamespace(write=self.parts.append), 5, buffer_callback=_keeper(self.buffers)
-        )
+        pickler = pickle.Pickler(SimpleNamespace(write=self.parts.append), 5, buffer_callback=_keeper(self.buffers))
         pickler.dispatch_table = {**_table, **_extra}  # type: ignore[misc]
         self.stamp = len(_table) + len(_extra)
         self.dump = pickler.dump

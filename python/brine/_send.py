@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import struct
 import sys
 import threading
 import types
@@ -21,9 +22,10 @@ _NAMES = 256  # functions whose pickle, which is a name, is kept
 _DEPTH = 6  # how far into an object the reason is looked for why it can't be sent
 _PARTS = 2000  # and in how many of its parts
 
-_by_name: dict[Any, bytes] = {}
+_by_name: dict[Any, Sent] = {}
 _by_value: dict[int, Any] = {}  # functions that a worker could not find by their name
 _registering = threading.Lock()
+_SINGLE = struct.Struct("<BI")  # whether the function is but a name, and its length
 
 
 def name_of(func: Any) -> str:
@@ -44,19 +46,24 @@ class Sent:
         place: where in the arena it lies, None if all of it is in the body.
         size: bytes of the pickle and its buffers.
         named: whether the pickle is but a name, which a worker may keep.
+        head: what a task begins with that brings its function along; empty if the function is too large for that.
     """
 
-    __slots__ = ("body", "named", "place", "size")
+    __slots__ = ("body", "head", "name", "named", "place", "size")
 
-    def __init__(self, body: bytes, place: Optional[int], size: int, named: bool) -> None:
-        self.body, self.place, self.size, self.named = body, place, size, named
+    def __init__(self, name: str, body: bytes, place: Optional[int], size: int, named: bool) -> None:
+        self.name, self.body, self.place, self.size, self.named = name, body, place, size, named
+        self.head = b""
+        if place is None and len(body) <= payload.INLINE:
+            self.head = _SINGLE.pack(named, len(body)) + body
 
 
 def function(func: Any) -> Sent:
     """Pickle a function with all it holds. Raise SendError, or what its own methods raise."""
-    body = _by_name.get(func) if type(func) is types.FunctionType else None
-    if body is not None:
-        return Sent(body, None, len(body), True)
+    known = _by_name.get(func) if type(func) is types.FunctionType else None
+    if known is not None:
+        return known
+    name = name_of(func)
     if _by_value.get(id(func)) is func:
         return by_value(func)
     named = isinstance(func, (types.FunctionType, type)) or (
@@ -68,14 +75,15 @@ def function(func: Any) -> Sent:
         except Exception:
             named = False  # a closure, say, which goes by value
         else:
+            sent = Sent(name, body, None, len(body), True)
             if type(func) is types.FunctionType:
                 if len(_by_name) >= _NAMES:
                     _by_name.clear()
-                _by_name[func] = body
-            return Sent(body, None, len(body), True)
-    data = dump(func, lambda: f"the function {name_of(func)}")
+                _by_name[func] = sent
+            return sent
+    data = dump(func, lambda: f"the function {name}")
     body, place = payload.body(data, memory.arena())
-    return Sent(body, place, data.size, False)
+    return Sent(name, body, place, data.size, False)
 
 
 def by_value(func: Any) -> Sent:
@@ -107,7 +115,7 @@ def by_value(func: Any) -> Sent:
     if len(_by_value) >= _NAMES:
         _by_value.clear()
     _by_value[id(func)] = func
-    return Sent(body, place, data.size, False)
+    return Sent(name_of(func), body, place, data.size, False)
 
 
 def _modules(func: Any) -> set[str]:

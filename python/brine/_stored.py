@@ -27,7 +27,7 @@ _PAGE = 4096
 _ZEROS = bytes(_PAGE)
 _WHOLE = 256 << 10  # stored payloads, and pickles, below this are read by one call
 _HUGE = 4 << 20  # memory for objects of so many bytes should be huge pages: faults cost more than the copy
-_MOST = 16384 if sys.version_info >= (3, 13) else 256  # mappings at a time; before 3.13 each has a descriptor of its own
+_MOST = 16384 if sys.version_info >= (3, 13) else 256  # mappings; before 3.13 each has a descriptor of its own
 _NO_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
@@ -115,7 +115,7 @@ class _Token:
     """Calls release when the last mapping that refers to it is gone."""
 
     __slots__ = ("pid", "release")
-    _getpid = os.getpid  # when the interpreter ends, the module may be gone first
+    _getpid = staticmethod(os.getpid)  # when the interpreter ends, the module may be gone first
 
     def __init__(self, release: Optional[Callable[[], object]]) -> None:
         self.release = release

@@ -79,7 +79,6 @@ class Tasks:
         self._dumper = Dumper()
         self._mappings: list[Any] = []  # of the running task's arguments
         self._mark = 0  # the end of what is accounted for
-        self._since = 0  # tasks since then
         self._bound_ns = 0  # spent on loading functions, not yet accounted for
         self._run_ns = 0  # what the last timed task took
 
@@ -150,7 +149,7 @@ class Tasks:
         size = len(view)
         if size < _lane.size or out.frame or self.initret:
             return False
-        word, flags, at = _lane.unpack_from(view)
+        word, _, at = _lane.unpack_from(view)
         at += _lane.size
         if word + 8 != size or at >= size or view[at]:
             return False
@@ -229,9 +228,7 @@ class Tasks:
     def _with_initret(self, call: Any) -> Any:
         return partial(call, **self.initret) if self.initret else call
 
-    def _stretch(
-        self, view: memoryview, off: int, chunk: int, i: int, stop: int, bound: Any
-    ) -> tuple[int, int]:
+    def _stretch(self, view: memoryview, off: int, chunk: int, i: int, stop: int, bound: Any) -> tuple[int, int]:
         """Run tasks from the i-th to the one before stop, or before one that is out of the ordinary.
 
         This is what each of many tiny tasks costs, hence the local names, and the repetitions of Outbox.publish.
@@ -247,7 +244,6 @@ class Tasks:
         loads, unpack, pack = _loads, _head.unpack_from, _head.pack_into
         call, mode = bound.call, bound.mode
         size = len(view) - 8
-        begun = i
         x = y = None
         while i < stop and not attention:
             if off >= size:
@@ -316,7 +312,6 @@ class Tasks:
             take_part = parts.pop
             i += 1
         out.pos, out.count = pos, count
-        self._since += i - begun
         return i, off
 
     def _renew(self) -> None:
@@ -436,7 +431,9 @@ class Tasks:
                 if place is not None:
                     return place[0] | wire.IN_ARENA, place[1]
                 if ready.size > wire.MAX_PAYLOAD - 1024:
-                    raise ValueError(f"brine: {ready.size} bytes are too many for a pipe, and there is no room in memory")
+                    raise ValueError(
+                        f"brine: {ready.size} bytes are too many for a pipe, and there is no room in memory"
+                    )
             body = payload.inline(ready)
         except Exception as e:
             body = faults.encode(faults.unsendable_result(e, result))
@@ -454,13 +451,13 @@ class Tasks:
         self.out.publish(chunk, i, word, body)
 
     def _account(self, start: int, loaded: int, ran: int) -> None:
-        """Account for all tasks since the last account by what the last one took: the others were not timed."""
+        """Account for all the time since the last account, in the proportions of the last task: others were not timed."""
         end = _now()
         self._run_ns = ran - loaded
-        n = self._since + 1
-        decode, encode = n * (loaded - start), n * (end - ran)
-        run = max(0, end - self._mark - decode - encode)
-        self._mark, self._since = end, 0
+        span, whole = end - self._mark, end - start or 1
+        decode, encode = span * (loaded - start) // whole, span * (end - ran) // whole
+        run = span - decode - encode
+        self._mark = end
         if self.out.frame:
             self.out.account(run, decode, encode, self._bound_ns)
             self._bound_ns = 0

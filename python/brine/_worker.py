@@ -7,7 +7,6 @@ language.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import struct

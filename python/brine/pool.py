@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing.pool
 import os
-import struct
+import pickle
 import sys
 import threading
 import time
@@ -36,7 +36,9 @@ _PARTS = 32  # tasks for each worker that a map without a chunksize is cut into
 _MOST_ELEMENTS = 8192  # in one of them: more gain nothing, and fewer let sending, running and receiving overlap
 _READY = frozenset((list, tuple, range, str, bytes, dict, set, frozenset))  # iterables that keep nobody waiting
 _LANE_ARGUMENTS = 1 << 14  # bytes that go by the lane at most; what is in the arena counts with its place
-_SINGLE = struct.Struct("<BI")  # before a function that goes with its arguments: whether it is but a name, and its length
+_SIMPLE = frozenset((int, float, bool, type(None), str, bytes))  # types for which plain pickle is all there is
+_clock = time.perf_counter_ns
+_dumps = pickle.dumps
 
 Callback = Optional[Callable[[Any], object]]
 
@@ -44,51 +46,50 @@ Callback = Optional[Callable[[Any], object]]
 class _Call:
     """One call on its way: a function and its arguments, pickled once whichever way they take."""
 
-    __slots__ = ("args", "arguments", "callable", "error", "function", "kwds", "name", "nanoseconds", "place", "size")
+    __slots__ = ("args", "arguments", "callable", "error", "function", "kwds", "nanoseconds", "place", "size")
 
     def __init__(self, func: Any, args: Any, kwds: Any) -> None:
         self.callable, self.args, self.kwds = func, args, kwds
-        self.name = send.name_of(func)
         self.function: Any = None
-        self.arguments = b""
         self.place: Optional[int] = None
         self.error: Any = None
+
+    @property
+    def name(self) -> str:
+        """What the function is called."""
+        return send.name_of(self.callable) if self.function is None else self.function.name
 
     def encode(self) -> bool:
         """Pickle what is not pickled yet. Return False, with the error, if it can't be sent."""
         if self.function is not None or self.error is not None:
             return self.error is None
-        began = time.perf_counter_ns()
+        began = _clock()
+        args, kwds = self.args, self.kwds
         try:
             function = send.function(self.callable)
-            data = send.dump((self.args, self.kwds), lambda: f"a call of {self.name}", ("args", "kwds"))
-            self.arguments, self.place = payload.body(data, memory.arena())
+            if not kwds and type(args) is tuple and _SIMPLE.issuperset(map(type, args)):
+                data = _dumps((args, kwds), 5)
+                self.size = len(data)
+                if self.size < payload.INLINE:
+                    self.arguments = b"\0" + data
+                    self.function = function
+                    self.nanoseconds = _clock() - began
+                    return True
+            dumped = send.dump((args, kwds), lambda: f"a call of {self.name}", ("args", "kwds"))
+            self.arguments, self.place = payload.body(dumped, memory.arena())
         except Exception as err:
             self.error = err
             return False
-        self.function, self.size = function, data.size
-        self.args = self.kwds = None
-        self.nanoseconds = time.perf_counter_ns() - began
+        self.function, self.size = function, dumped.size
+        self.nanoseconds = _clock() - began
         return True
-
-    def is_single(self) -> bool:
-        """Return whether the function is so small that it goes with its arguments."""
-        return self.function.place is None and len(self.function.body) <= payload.INLINE
-
-    def is_small(self) -> bool:
-        """Return whether the call can be written into an empty pipe at once."""
-        return self.is_single() and len(self.arguments) <= _LANE_ARGUMENTS
-
-    def body(self) -> bytes:
-        """Return the task's body, with the function in it."""
-        function = self.function
-        return b"".join((_SINGLE.pack(function.named, len(function.body)), function.body, self.arguments))
 
     def count(self, account: Any) -> None:
         """Put the call on the account."""
-        account.dumped(self.name, "argument", 1, self.size, self.size, self.nanoseconds)
+        name = self.function.name
+        account.dumped(name, "argument", 1, self.size, self.size, self.nanoseconds)
         if not self.function.named:
-            account.dumped(self.name, "function", 1, self.function.size, self.function.size, 0)
+            account.dumped(name, "function", 1, self.function.size, self.function.size, 0)
 
     def drop(self, core: Any) -> None:
         """Give back what the call holds in the arena."""
@@ -158,7 +159,8 @@ class Pool(multiprocessing.pool.Pool):
         self._initializer = initializer
         self._initargs = initargs
         self._ctx = context or get_context()
-        self._in_lanes = maxtasksperchild is None  # the engine counts tasks, but not those in a lane
+        # The engine counts tasks, ends those that are over their time, and tries again; not so in a lane.
+        self._in_lanes = maxtasksperchild is None and not self._timeout and not self._retries
         memory.arena(arena_memory)
         options = Options(
             processes, maxtasksperchild or 0, max_memory or 0, initializer, tuple(initargs), bool(expect_initret)
@@ -213,19 +215,19 @@ class Pool(multiprocessing.pool.Pool):
         retries: Optional[int] = None,
     ) -> Any:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
-        self._check_running()
-        limit, tries = self._limit_of(timeout), self._retries_of(retries)
         call = _Call(func, args, kwds)
-        if self._in_lanes and not limit and not tries and call.encode() and call.is_small():
-            lane = self._core.lane
-            if lane.take():
-                return self._apply_in_lane(lane, call)
-        return self._apply(call, None, None, limit, tries).get()
+        core = self._core
+        if core.state != RUN or core.engine.dead is not None:
+            core.check()
+        if self._in_lanes and timeout is None and retries is None and call.encode():
+            if call.function.head and len(call.arguments) <= _LANE_ARGUMENTS and core.lane.take():
+                return self._apply_in_lane(core.lane, call)
+        return self._apply(call, None, None, self._limit_of(timeout), self._retries_of(retries)).get()
 
     def _apply_in_lane(self, lane: Any, call: _Call) -> Any:
         core = self._core
         try:
-            ok, value = lane.call(call.body())
+            ok, value = lane.call(call.function.head + call.arguments)
         except Lost:
             worker = lane.broken()
             worker.ended.wait()
@@ -238,10 +240,10 @@ class Pool(multiprocessing.pool.Pool):
             lane.broken()
             call.drop(core)
             raise
+        lane.count(call)
         lane.leave()
         if not ok and isinstance(value, failures.LoadFailure):
             return self._apply(call, None, None, 0.0, 0).get()
-        call.count(core.account)
         if call.place is not None:
             call.drop(core)
         if ok:
@@ -282,8 +284,8 @@ class Pool(multiprocessing.pool.Pool):
             result._places[0] = call.place
         result._function_place = fn.place
         self._enter(result, limit)
-        if call.is_single():
-            core.submit(result, b"", [call.body()], call.nanoseconds, retries=tries)
+        if fn.head:
+            core.submit(result, b"", [fn.head + call.arguments], call.nanoseconds, retries=tries)
         else:
             core.submit(result, bytes([wire.MODE_CALL]) + fn.body, [call.arguments], call.nanoseconds, retries=tries)
         return result

@@ -120,12 +120,17 @@ def install() -> None:
 
 
 def report_at_exit() -> None:
-    """Has the pools' bills printed when this process ends, if it is the one that `brine run --report` started."""
-    if os.environ.pop("BRINE_REPORT", "") != "1":  # taken out, so that no other process does it too
+    """Has the pools' bills printed when this process ends, if it is the one that `brine run --report` started.
+
+    The variable then names the process: so its children know that it isn't meant for them, and its pools that their bills
+    are to be kept for the end.
+    """
+    if os.environ.get("BRINE_REPORT") != "1":
         return
     import atexit
 
     first = os.getpid()
+    os.environ["BRINE_REPORT"] = f"in {first}"
 
     def report() -> None:
         brine = sys.modules.get("brine")

@@ -40,7 +40,12 @@ class Descriptors:
         self.fds = {name: fd.detach() for name, fd in state.items()}
 
 
+ours: list[int] = []  # what a child that is forked now must not have
+
+
 def target(descriptors, inherited, expect):
+    for fd in ours:
+        os.close(fd)
     _worker.main(descriptors, inherited, expect)
 
 
@@ -83,8 +88,9 @@ class Peer:
                 target=target, args=(Descriptors(fds), inherited, expect), daemon=True
             )
             if method == "fork":
-                self._forked = (self.task, self.result, self.crash, self.stderr, self.control)
+                ours.extend((self.task, self.result, self.crash, self.stderr, self.control.fileno()))
             process.start()
+            ours.clear()
             self.process = process
             self.pid = process.pid
         for fd in (self.task_r, result_w, crash_w, read_only, stderr_w):

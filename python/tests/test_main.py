@@ -167,7 +167,7 @@ def test_output_of_workers(method, tmp_path):
     """What workers print is where the program's own output is, also what they have not flushed at their end."""
     program = scripts.write(
         tmp_path / "program.py",
-        """
+        r"""
         import multiprocessing, sys
         from brine import Pool
 

@@ -328,7 +328,13 @@ def test_another_pickler():
 
 def test_arrays_of_numpy(arena, memory):
     np = pytest.importorskip("numpy")
-    for a in (np.arange(10), np.arange(3000), np.ones((700, 800)), np.asfortranarray(np.ones((700, 801))), np.ones((900, 900))[::2]):
+    for a in (
+        np.arange(10),
+        np.arange(3000),
+        np.ones((700, 800)),
+        np.asfortranarray(np.ones((700, 801))),
+        np.ones((900, 900))[::2],
+    ):
         off, length = payload.store(payload.dump({"a": a}), arena)
         got = payload.load_stored(memory, off, length, SIZE)["a"]
         assert (got == a).all() and got.flags.writeable

@@ -217,15 +217,12 @@ FUNCTIONS = {
     "of a test module": (lambda: plain, [10, 11, 12]),
     "lambda": (lambda: lambda x: x * 2, [0, 2, 4]),
     "closure": (lambda: closure(5), [5, 6, 7]),
-    "closure over data": (lambda: closure(np.arange(3))(0).__add__, None),
     "recursive": (recursive, [0, 1, 1]),
     "method of a local class": (local_class, [3, 4, 5]),
     "partial of a lambda": (lambda: functools.partial(lambda a, b: a - b, 1), [1, 0, -1]),
     "made by exec": (made, [1, 2, 3]),
     "with a lambda for a default": (lambda: lambda x, f=lambda y: y + 1: f(x), [1, 2, 3]),
-    "decorated": (lambda: functools.lru_cache(plain), [10, 11, 12]),
 }
-del FUNCTIONS["closure over data"]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

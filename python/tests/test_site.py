@@ -21,8 +21,8 @@ class Pool:
         self.made = (args, context and context.get_start_method(), more)
 
 def _report_at_exit():
-    import sys
-    print("the bill", file=sys.stderr)
+    import os, sys
+    print("the bill" if os.environ["BRINE_REPORT"] == f"in {os.getpid()}" else os.environ, file=sys.stderr)
 """
 
 

@@ -89,7 +89,9 @@ def held():
         except OSError:  # the one of the listing itself
             pass
     for thread in threading.enumerate():
-        kinds["thread", re.sub(r"\d+", "#", thread.name)] += 1
+        if thread.name != "tqdm_monitor":  # which tqdm keeps
+            kinds["thread", re.sub(r"\d+", "#", thread.name)] += 1
     for name in os.listdir("/dev/shm"):
-        kinds["shared memory", name] += 1
+        if "brine" in name:  # others have theirs there
+            kinds["shared memory", name] += 1
     return kinds

@@ -101,7 +101,9 @@ def pattern_two(bits):
         with pool:
             total = sum(pool.imap_unordered(function, ints, 1024))
         assert total == bits * 2**bits // 2
-        print(f"{name:<26} {total:,} bits are on in the first {len(ints):,} integers: {time.perf_counter() - start:.2f} s")
+        print(
+            f"{name:<26} {total:,} bits are on in the first {len(ints):,} integers: {time.perf_counter() - start:.2f} s"
+        )
 
 
 if __name__ == "__main__":
