@@ -96,6 +96,10 @@ func (o *outbox) results(job uint64, first int, items []link.Item, worker uint32
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.buf) > maxWaiting && !o.over() {
+		if !o.left { // who is about to flush may be the one that waits here
+			o.left = true
+			o.changed.Broadcast()
+		}
 		o.changed.Wait()
 	}
 	for len(items) > 0 {

@@ -33,6 +33,14 @@ func newReader(fd int) *reader {
 // next waits for the next frame. The payload is valid until the call after. The end of the stream is io.EOF, also
 // within a frame: a client that was killed may have written half of one.
 func (r *reader) next() (h header, payload []byte, err error) {
+	if h, payload, err = r.nextAny(); err == nil {
+		err = r.check(h)
+	}
+	return h, payload, err
+}
+
+// nextAny is next for frames with any descriptors.
+func (r *reader) nextAny() (h header, payload []byte, err error) {
 	for {
 		if r.w-r.r >= headerSize {
 			h.get(r.buf[r.r:])
@@ -43,7 +51,7 @@ func (r *reader) next() (h header, payload []byte, err error) {
 			if r.w >= end {
 				payload = r.buf[r.r+headerSize : end : end]
 				r.r = end
-				return h, payload, r.check(h)
+				return h, payload, nil
 			}
 		}
 		if err := r.fill(); err != nil {

@@ -21,6 +21,7 @@ from .errors import (
     TaskTimeoutError,
     TimeoutError,
 )
+from ._report import report_at_exit as _report_at_exit  # noqa: F401  (for what `brine run` puts before a program)
 from .pool import Pool
 from .results import AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
 

@@ -26,6 +26,7 @@ from . import _wire as wire
 from ._account import Account
 from ._engine import Engine
 from ._lane import Lane
+from ._report import keep_for_the_end
 from .errors import EngineError, PoolClosedError
 
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"  # as in multiprocessing.pool
@@ -225,6 +226,7 @@ class Core:
         self.free(place)
         self._config.place = None
         self.lane.lost()
+        keep_for_the_end({"client": self.account.data(), "engine": self._statistics or {}})
         self.closed.set()
         with self._changed:
             self._changed.notify_all()

@@ -96,11 +96,12 @@ def _keeper(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
     return keep
 
 
-def dump(obj: Any, make_pickler: Optional[Maker] = None, by_value: bool = False) -> Payload:
+def dump(obj: Any, make_pickler: Optional[Maker] = None, by_value: Optional[bool] = False) -> Payload:
     """Pickle an object.
 
     Functions and classes are pickled by reference. If that fails, and cloudpickle can be imported, they are pickled by
-    value where they have to be; if that fails too, the first error is raised. With by_value that is done at once.
+    value where they have to be; if that fails too, the first error is raised. With by_value that is done at once, and
+    if it is None never.
     make_pickler makes another pickler instead, of (file, 5, buffer_callback=...).
 
     The payload refers to the object's memory: it must not be changed while the payload is in use.
@@ -113,7 +114,7 @@ def dump(obj: Any, make_pickler: Optional[Maker] = None, by_value: bool = False)
     try:
         d.dump(obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        make_pickler = _by_value()
+        make_pickler = _by_value() if by_value is not None else None
         if make_pickler is None:
             raise
         try:
@@ -163,7 +164,7 @@ def dumps(obj: Any) -> bytes:
     try:
         ForkingPickler(file, 5).dump(obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        make_pickler = _by_value()
+        make_pickler = _by_value() if by_value is not None else None
         if make_pickler is None:
             raise
         try:

@@ -149,7 +149,12 @@ def configuration(ctx: Any, options: Any, account: Any) -> tuple[Configuration, 
             data = _dump((_initialize, (options.initializer, tuple(args)), options.expect_initret))
         except Exception:
             return Configuration(b"", None), (options.initializer, options.initargs)
-    send.warn_if_large((options.initializer, options.initargs), lambda: f"what the initializer {name} gets", data.size)
+    send.warn_if_large(
+        (options.initializer, options.initargs),
+        lambda: f"what the initializer {name} gets",
+        data.size,
+        "with the start method fork it would be inherited and not sent at all",
+    )
     body, place = payload.body(data, memory.arena())
     account.dumped(name, "initializer", 1, data.size, data.size, time.perf_counter_ns() - began)
     return Configuration(body, place), inherited or None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any, TextIO
+
+_bills: list[dict[str, Any]] = []  # of pools that are over, if they are wanted at the end
+
 
 _CLASSES = ("function", "initializer", "argument", "result")
 
@@ -28,6 +33,19 @@ def write_report(stats: dict[str, Any], file: TextIO) -> None:
     engine = stats["engine"]
     if engine:
         file.write(_engine_text(engine))
+
+
+def keep_for_the_end(stats: dict[str, Any]) -> None:
+    """Keep the account of a pool that is over, if `brine run --report` asked for it in this process."""
+    if os.environ.get("BRINE_REPORT") == f"in {os.getpid()}":
+        _bills.append(stats)
+
+
+def report_at_exit() -> None:
+    """Print the accounts that were kept on standard error."""
+    for i, stats in enumerate(_bills, 1):
+        sys.stderr.write(f"\nPool {i} of {len(_bills)}\n")
+        write_report(stats, sys.stderr)
 
 
 def _engine_text(engine: dict[str, Any]) -> str:

@@ -163,11 +163,14 @@ def dump(obj: Any, what: Callable[[], str], names: tuple[str, ...] = ()) -> Any:
     return data
 
 
-def warn_if_large(obj: Any, what: Callable[[], str], size: int) -> None:
-    """Warn of something that takes very many bytes pickled."""
+_ADVICE = "what does not change is best given to the workers once, by initargs"
+
+
+def warn_if_large(obj: Any, what: Callable[[], str], size: int, advice: str = _ADVICE) -> None:
+    """Warn of something that takes very many bytes pickled, and say what can be done about it."""
     limit = sys.modules[__package__].size_warning  # the package's, which users set
     if limit is not None and size > limit:
-        _warn(obj, what(), size)
+        _warn(obj, what(), size, advice)
 
 
 def body(obj: Any, what: Callable[[], str]) -> tuple[bytes, Optional[int]]:
@@ -229,7 +232,7 @@ def unsendable(obj: Any, err: BaseException) -> tuple[str, Any, BaseException]:
     return path, obj, err
 
 
-def _warn(obj: Any, what: str, size: int) -> None:
+def _warn(obj: Any, what: str, size: int, advice: str) -> None:
     """Warn of something very large, and name its three largest parts."""
     parts = []
     for step, part in children(obj):
@@ -243,7 +246,7 @@ def _warn(obj: Any, what: str, size: int) -> None:
     text = f"brine: {what} is sent, which takes {size / 1e6:,.1f} MB pickled"
     if largest:
         text += f"; its largest parts are {largest}"
-    text += ". What does not change can be given to the workers once, by an initializer (see brine.size_warning)"
+    text += f"; {advice} (see brine.size_warning)"
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("brine"):
         frame, level = frame.f_back, level + 1

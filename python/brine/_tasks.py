@@ -385,7 +385,7 @@ class Tasks:
         else:
             ready: Optional[Payload] = None
             try:
-                ready = payload.dump(result)
+                ready = payload.dump(result, by_value=None)
             except Exception:
                 if mode == wire.MODE_OUTCOMES:
                     result = _sendable_outcomes(result)
@@ -425,7 +425,7 @@ class Tasks:
         """
         try:
             if ready is None:
-                ready = payload.dump(result)
+                ready = payload.dump(result, by_value=None)
             if ready.size >= SMALL:
                 place = self._lent.store(ready)
                 if place is not None:
@@ -495,7 +495,7 @@ def _sendable_outcomes(found: list[tuple[bool, Any]]) -> list[tuple[bool, Any]]:
     sendable = []
     for ok, value in found:
         try:
-            payload.dump(value)
+            payload.dump(value, by_value=None)
         except Exception as e:
             if ok:
                 value = faults.unsendable_result(e, value)

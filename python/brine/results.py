@@ -60,7 +60,7 @@ class Job(multiprocessing.pool.ApplyResult):
         at = 8 * count
         values: list[Any] = []
         errors: dict[int, BaseException] = {}
-        largest = 0
+        largest = elsewhere = 0  # bytes of the largest result, and of those in the arena
         for word in words:
             if word <= _PLAIN:
                 end = at + word
@@ -80,6 +80,7 @@ class Job(multiprocessing.pool.ApplyResult):
                 if word & wire.IN_ARENA:
                     offset, slot, lease = struct.unpack_from("<QII", view, at)
                     at += 16
+                    elsewhere += length - 16
                     who = self._core.engine.workers.get(worker)
                     if word >> 56:
                         raise wire.ProtocolError("an error lies in an arena")
@@ -96,7 +97,9 @@ class Job(multiprocessing.pool.ApplyResult):
             raise wire.ProtocolError("results are shorter than they say")
         core = self._core
         core.answered(count)
-        core.account.loaded(self._name, count - len(errors), at - 8 * count, largest, time.perf_counter_ns() - began)
+        core.account.loaded(
+            self._name, count - len(errors), at - 8 * count + elsewhere, largest, time.perf_counter_ns() - began
+        )
         if errors:
             for i in [i for i, err in errors.items() if isinstance(err, LoadFailure)]:
                 if core.send_by_value(self, first + i):

@@ -98,7 +98,7 @@ class Peer:
         control.close()
         self.words = memoryview(mmap.mmap(self.journal, JOURNAL, prot=mmap.PROT_READ)).cast("Q")
         self.lease_words = memoryview(mmap.mmap(self.leases, LEASES)).cast("I")
-        self.buf = b""
+        self.buf = bytearray()
         self.received = 0
         self.chunk_id = 0
         self.frames = []
@@ -182,7 +182,8 @@ class Peer:
             if len(self.buf) >= 32:
                 n, count, type, flags, _, epoch, chunk, first, func = wire.HEADER.unpack_from(self.buf)
                 if len(self.buf) >= 32 + n:
-                    body, self.buf = self.buf[32 : 32 + n], self.buf[32 + n :]
+                    body = bytes(self.buf[32 : 32 + n])
+                    del self.buf[: 32 + n]
                     return dict(type=type, count=count, chunk=chunk, first=first), body
             if not select.select([self.result], [], [], wait)[0]:
                 raise AssertionError(f"no frame; the worker says {self.says()}")

@@ -422,7 +422,6 @@ def identity(x=None):
     process = multiprocessing.current_process()
     return {
         "name": process.name.rpartition("-")[0],
-        "daemon": process.daemon,
         "parent": multiprocessing.parent_process().pid,
         "authkey": bytes(process.authkey),
         "stdin": sys.stdin.read(),

@@ -33,11 +33,11 @@ def accept(program, *argv):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_suite_of_cpython(method):
-    accept("cpython_pool_suite.py", "--groups", "pool,extra,main", "--leaks-fail", "--start-method", method, "-v", "-j", "2")
+    accept("cpython_pool_suite.py", *"--groups pool,extra,main --leaks-fail -v -j 2 --start-method".split(), method)
 
 
 def test_suite_of_cpython_in_a_manager():
-    accept("cpython_pool_suite.py", "--types", "manager", "--leaks-fail", "-v", "-j", "2")
+    accept("cpython_pool_suite.py", *"--types manager --leaks-fail -v -j 2".split())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -47,7 +47,7 @@ def test_bound_method(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_initret(method):
-    out = accept("seeds/seed001_initret.py", "--records", "500", "--ints", "2000", "--bits", "8", "--start-method", method)
+    out = accept("seeds/seed001_initret.py", *"--records 500 --ints 2000 --bits 8 --start-method".split(), method)
     assert "rules: 21 of 21" in out
 
 

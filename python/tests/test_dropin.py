@@ -62,7 +62,9 @@ def test_pool_by_method(name, Pool, ctx, tmp_path):
 
 
 def positional(function):
-    return [(p.name, p.default) for p in inspect.signature(function).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    return [
+        (p.name, p.default) for p in inspect.signature(function).parameters.values() if p.kind is not p.KEYWORD_ONLY
+    ]
 
 
 METHODS_OF_A_POOL = [name for name in vars(Stdlib) if not name.startswith("_")] + ["__init__", "__enter__", "__exit__"]

@@ -11,10 +11,11 @@ import struct
 import tempfile
 import threading
 
-import brine
 import pytest
 import tasks
 import watch
+
+import brine
 
 HEADER = struct.Struct("<IIBB2xIQII")  # length, count, type, flags, pool, job, first, worker: docs/PROTOCOL.md
 VERSION = 1
@@ -41,13 +42,19 @@ def open_(workers=1, *, pool=1, **more):
 
 def submit(lengths, bodies, *, name=b"f", bound=b"", timeout=0, **more):
     payload = text(name) + struct.pack("<qIIq", timeout, 0, 0, 0) + text(bound)
-    return frame(SUBMIT, payload + struct.pack(f"<{len(lengths)}I", *lengths) + bodies, **{"count": len(lengths), **more})
+    return frame(
+        SUBMIT, payload + struct.pack(f"<{len(lengths)}I", *lengths) + bodies, **{"count": len(lengths), **more}
+    )
 
 
 @contextlib.contextmanager
 def engine():
     """An engine of our own: its process id, our end of its socket, and what it writes to its standard error."""
-    path = os.environ.get("BRINE_ENGINE") or shutil.which("brine") or os.path.join(os.path.dirname(brine.__file__), "_bin/brine")
+    path = (
+        os.environ.get("BRINE_ENGINE")
+        or shutil.which("brine")
+        or os.path.join(os.path.dirname(brine.__file__), "_bin/brine")
+    )
     ours, theirs = socket.socketpair()
     with tempfile.TemporaryFile() as err, ours:
         # The number 3 may be taken by what must stay as it is in the child, so that is moved first.

@@ -9,11 +9,12 @@ import pickle
 import signal
 import threading
 
-import brine
 import pytest
 import scenarios
 import tasks
 import watch
+
+import brine
 
 
 def usable(pool, n=8):
@@ -162,15 +163,23 @@ def test_crash_error_can_be_sent(pool):
 # What can't be sent, and what can't be received.
 
 
-@pytest.mark.parametrize("kind", ["two", "reduce", "state", "lock", "local"])
-def test_exceptions_that_cannot_be_sent(kind, pool):
+@pytest.mark.parametrize(
+    "kind, name, words",
+    [
+        ("two", "TwoArguments", "first and second"),
+        ("reduce", "BadReduce", "first"),
+        ("state", "BadState", "first"),
+        ("lock", "ValueError", "has a lock"),
+        ("local", "Local", "first"),
+    ],
+)
+def test_exceptions_that_cannot_be_sent(kind, name, words, pool):
     """Something arrives that tells which it was, and the pool goes on."""
     with pytest.raises(Exception) as caught:
         pool.apply(tasks.fail, (kind,))
     e = caught.value
     told = f"{type(e)} {e} {e.__cause__}"
-    assert {"two": "first and second", "lock": "has a lock"}.get(kind, "first") in told
-    assert {"two": "TwoArguments", "reduce": "BadReduce", "state": "BadState", "lock": "ValueError", "local": "Local"}[kind] in told
+    assert name in told and words in told
     assert [type(x) for x in scenarios.transcript(pool.imap(tasks.fail, [kind] * 3))[:3]] == [tuple] * 3
     assert usable(pool)
 
@@ -255,6 +264,23 @@ def test_iterable_that_ends_before_its_length(pool):
         with pytest.raises(KeyError):
             pool.map(tasks.same, Short(3), chunk)
     assert usable(pool)
+
+
+# Errors and chunks.
+
+
+@pytest.mark.parametrize("chunksize", [2, 4, 100])
+def test_error_hides_nothing_of_its_chunk(chunksize, pool):
+    """The stdlib's loses the chunk, and ends there."""
+    found = scenarios.transcript(pool.imap(tasks.fail_if_odd, range(9), chunksize))
+    assert [x[2][0] if isinstance(x, tuple) else x for x in found[:9]] == list(range(9))
+    assert [isinstance(x, tuple) for x in found[:9]] == [False, True] * 4 + [False]
+
+
+def test_stop_iteration_is_an_error(pool):
+    """In the stdlib's it silently shortens a map."""
+    with pytest.raises(StopIteration):
+        pool.map(tasks.fail, ["stop", "stop"])
 
 
 # Initializers.

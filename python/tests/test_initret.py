@@ -2,9 +2,10 @@
 
 import multiprocessing
 
-import brine
 import pytest
 import tasks
+
+import brine
 
 STATE = {"initializer": tasks.make_state, "initargs": ("T",), "expect_initret": True}
 

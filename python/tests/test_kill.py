@@ -8,9 +8,11 @@ import random
 import signal
 import threading
 
-import brine
 import pytest
 import tasks
+import watch
+
+import brine
 
 KILLS = int(os.environ.get("BRINE_KILLS", "300"))
 PAYLOAD = bytes(range(256)) * 400  # 100 KB: by the arena; numbers go by the pipe
@@ -26,10 +28,10 @@ class Load:
     def __init__(self, pool, seed):
         self.pool = pool
         self.random = random.Random(seed)
-        self.stop = threading.Event()
+        self.stop = threading.Event()  # after which it ends with the calls that it has made
         self.outcomes = collections.Counter()
         self.wrong = []
-        self.thread = threading.Thread(target=self.run)
+        self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def judge(self, get, right):
@@ -74,12 +76,8 @@ class Load:
         for result in results:
             self.judge(result.get, lambda value: value == PAYLOAD)
 
-    def end(self):
-        self.stop.set()
-        self.thread.join()
 
-
-@pytest.mark.limit(120)
+@pytest.mark.limit(60)
 def test_kills():
     dice, killed = random.Random(5), set()
     with brine.Pool(2) as a, brine.Pool(1, retries=1) as b, brine.Pool(2, maxtasksperchild=20) as c:
@@ -94,7 +92,8 @@ def test_kills():
                 threading.Event().wait(dice.random() * 0.05)  # any instant
         finally:
             for load in loads:
-                load.end()
+                load.stop.set()
+            watch.wait_until(lambda: not any(load.thread.is_alive() for load in loads))
         assert [load.wrong for load in loads] == [[], [], []]
         assert len(killed) == KILLS
         assert all(load.outcomes["right"] for load in loads) and loads[0].outcomes["crashed"]

@@ -1,6 +1,7 @@
 """Limits: time, retries, memory, cancelling, how far an imap pulls ahead; and what shows how far it has come."""
 
 import concurrent.futures
+import fcntl
 import functools
 import io
 import itertools
@@ -8,14 +9,17 @@ import multiprocessing
 import os
 import pty
 import signal
+import struct
+import termios
 import threading
 
-import brine
 import pytest
 import scenarios
 import scripts
 import tasks
 import watch
+
+import brine
 
 SHORT = 0.3  # seconds, for tasks that would take for ever
 MB = 1 << 20
@@ -330,6 +334,7 @@ def test_progress_on_a_terminal(head, tmp_path):
     program = scripts.write(tmp_path / "program.py", PROGRESS)
     program.write_text(head + program.read_text())
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     process = scripts.start(program, stderr=theirs)
     os.close(theirs)
     seen = []

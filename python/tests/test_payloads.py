@@ -8,9 +8,10 @@ import os
 import pickle
 import warnings
 
-import brine
 import pytest
 import tasks
+
+import brine
 
 np = pytest.importorskip("numpy")
 
@@ -328,7 +329,7 @@ def test_initargs_are_pickled_once_a_pool(method, dumps, tmp_path):
 def test_size_warning(pool, monkeypatch):
     monkeypatch.setattr(brine, "size_warning", 100_000)
     thing = tasks.Adder(1)
-    thing.cache, thing.table, thing.names, thing.little = b"c" * 90_000, [b"t" * 50_000], {"k": b"n" * 20_000}, b"l" * 10
+    vars(thing).update(cache=b"c" * 90_000, table=[b"t" * 50_000], names={"k": b"n" * 20_000}, little=b"l" * 10)
     with pytest.warns(brine.SizeWarning) as seen:
         assert pool.map(thing.method, range(4)) == [1, 2, 3, 4]
     (text,) = [str(w.message) for w in seen if w.category is brine.SizeWarning]
