@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import multiprocessing
 import os
@@ -110,8 +111,7 @@ class Peer:
         names = ("task", "result", "control", "crash", "journal", "leases")
 
         def place():
-            high = [os.dup(fds[name]) for name in names]
-            high = [os.dup2(fd, 50 + i) for i, fd in enumerate(high)]
+            high = [fcntl.fcntl(fds[name], fcntl.F_DUPFD, 100) for name in names]
             for i, fd in enumerate(high):
                 os.dup2(fd, 3 + i)
 

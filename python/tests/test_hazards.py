@@ -119,8 +119,9 @@ def test_somebody_else_reaps(pool):
     while not all(r.ready() for r in results):
         multiprocessing.active_children()
     for result in results:
-        with pytest.raises(brine.CrashError):
+        with pytest.raises(brine.CrashError) as caught:
             result.get()
+        assert caught.value.exitcode == 7
     assert usable(pool)
 
 
