@@ -91,6 +91,8 @@ class Core:
 
     def open(self, name: str) -> None:
         """Start the workers, in this thread, and wait until all are ready."""
+        if self.ctx.get_start_method() == "fork":
+            from . import _worker  # noqa: F401  (so that not each worker has to)
         self._config, self._handed = process.configuration(self.ctx, self.options, self.account)
         self.engine.pools[self.number] = self
         head = _OPEN.pack(
