@@ -86,11 +86,13 @@ type Death struct {
 
 // byOthers says that somebody sent the process a signal that ended it.
 func (d *Death) byOthers() bool {
-	if d.State == nil {
-		return false
+	var ws syscall.WaitStatus
+	if d.Status != nil {
+		ws = *d.Status
+	} else if d.State != nil {
+		ws, _ = d.State.Sys().(syscall.WaitStatus)
 	}
-	ws, ok := d.State.Sys().(syscall.WaitStatus)
-	if !ok || !ws.Signaled() {
+	if !ws.Signaled() {
 		return false
 	}
 	sig := ws.Signal()

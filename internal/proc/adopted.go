@@ -35,6 +35,7 @@ type Adopted struct {
 	stderr tail
 	crash  tail
 	quit   atomic.Bool
+	status *syscall.WaitStatus // once ended
 
 	mu     sync.Mutex
 	closed bool // the handle is
@@ -68,6 +69,7 @@ func (p *Adopted) watch(copies []copying) {
 		go func() { c.run(); done <- struct{}{} }()
 	}
 	p.handle.await()
+	p.status = exitStatus(p.pid)
 	p.mu.Lock()
 	p.closed = true
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // the group; nobody has reaped the ended process
@@ -135,5 +137,5 @@ func (p *Adopted) signal(s syscall.Signal, group bool) {
 // Autopsy waits for the process's end and the last of its output. State and Memory are not known.
 func (p *Adopted) Autopsy() Autopsy {
 	<-p.gone
-	return Autopsy{Report: p.crash.bytes(), Stderr: p.stderr.bytes()}
+	return Autopsy{Status: p.status, Report: p.crash.bytes(), Stderr: p.stderr.bytes()}
 }

@@ -1,9 +1,11 @@
 package proc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -53,3 +55,21 @@ func (h handle) signal(s syscall.Signal) {
 }
 
 func (h handle) close() { h.f.Close() }
+
+// exitStatus returns how a process ended that nobody has reaped: the last field of /proc/pid/stat, see proc_pid_stat(5).
+func exitStatus(pid int) *syscall.WaitStatus {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 50 || string(fields[0]) != "Z" {
+		return nil
+	}
+	n, err := strconv.ParseUint(string(fields[49]), 10, 32)
+	if err != nil {
+		return nil
+	}
+	status := syscall.WaitStatus(n)
+	return &status
+}

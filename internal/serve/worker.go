@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -25,9 +26,9 @@ type worker struct {
 	number uint32
 	answer chan answer // what the client said of the start; nil once it did, for the reading goroutine
 
-	why  atomic.Pointer[string] // the engine ended it
-	told chan struct{}          // closed when the client was told of its end
-	last proc.Autopsy           // once it was
+	why     atomic.Pointer[string] // the engine ended it
+	telling sync.Once              // the client of its end
+	last    proc.Autopsy           // once it was told
 }
 
 type answer struct {
@@ -45,7 +46,7 @@ func (p *pool) launch(l *link.Parent, child []int) (_ engine.Process, err error)
 		return nil, fmt.Errorf("a pipe for standard error: %w", err)
 	}
 	a := make(chan answer, 1)
-	w := &worker{c: c, pool: p, answer: a, told: make(chan struct{})}
+	w := &worker{c: c, pool: p, answer: a}
 	c.mu.Lock()
 	c.last++
 	w.number = c.last
@@ -113,16 +114,29 @@ func (c *connection) forget(w *worker) {
 	c.mu.Unlock()
 }
 
-// watch tells the client of the worker's end.
+// watch tells the client of the end of a worker that it drives itself: it may be waiting for that. Of any other it is told
+// when all that the worker has finished is on its way, by Autopsy.
 func (w *worker) watch() {
-	w.last = w.Adopted.Autopsy()
-	why := ""
-	if s := w.why.Load(); s != nil {
-		why = *s
+	<-w.Ended()
+	w.c.mu.Lock()
+	_, lent := w.c.loans[w.number]
+	w.c.mu.Unlock()
+	if lent {
+		w.tell()
 	}
-	w.end(w.Pid(), why, w.last)
-	w.c.forget(w)
-	close(w.told)
+}
+
+// tell tells the client of the worker's end, once.
+func (w *worker) tell() {
+	w.telling.Do(func() {
+		w.last = w.Adopted.Autopsy()
+		why := ""
+		if s := w.why.Load(); s != nil {
+			why = *s
+		}
+		w.end(w.Pid(), why, w.last)
+		w.c.forget(w)
+	})
 }
 
 func (w *worker) end(pid int, why string, a proc.Autopsy) {
@@ -165,6 +179,6 @@ func (w *worker) note(why error) {
 // Autopsy is engine.Process's. The client has been told of the end when it returns, and so before it is of what the end
 // did to tasks.
 func (w *worker) Autopsy() proc.Autopsy {
-	<-w.told
+	w.tell()
 	return w.last
 }

@@ -168,6 +168,7 @@ class Core:
         except BaseException as err:
             self._start_error = err
             self.workers.pop(number, None)
+            worker.end("", "", "it could not be started")
             self._started(number, 0, f"{type(err).__name__}: {err}")
         else:
             self._started(number, worker.pid)
@@ -191,6 +192,7 @@ class Core:
             worker = self.workers.pop(number, None)
             if worker is not None:
                 worker.end(report, stderr, reason)
+                self.lane.ended(worker)
                 self.engine.remember(number)
         elif kind == wire.ENGINE_OPENED:
             cause = payload[0] if len(payload) else failures.REFUSED
@@ -249,6 +251,11 @@ class Core:
         self._abandon(EngineError(str(self.engine.dead)))
         self._over()
 
+    def _gone(self) -> BaseException:
+        if self.engine.dead is not None:
+            return EngineError(str(self.engine.dead))
+        return PoolClosedError("brine: the pool was terminated before the task had ended")
+
     def _abandon(self, exc: BaseException) -> None:
         jobs = self.engine.jobs
         for number, job in list(jobs.items()):
@@ -301,6 +308,9 @@ class Core:
             self.engine.hold(frame, _HELD_BACK)
         else:
             self.engine.send(frame)
+        if self.closed.is_set() or self.engine.dead is not None:
+            # Whoever ended the pool may not have seen the job; then nobody else will tell it.
+            self._abandon(self._gone())
 
     def extend(self, job: Any, bodies: list[bytes], nanoseconds: int, more: bool) -> None:
         """Submit the next tasks of a job."""
@@ -416,6 +426,8 @@ class Core:
             if self.state != RUN:
                 return
             self.state = CLOSE
+            for feed in self._feeds:
+                feed.stop()
             ready = not self._feeds
         if ready:
             self._send_close()
@@ -432,6 +444,8 @@ class Core:
             self._changed.notify_all()
         if over or self.engine.dead is not None:
             return
+        for feed in self._feeds:
+            feed.stop()
         self.lane.lost()
         self.engine.send(wire.frame(wire.CLIENT_KILL, epoch=self.number))
         self._abandon(exc)

@@ -30,6 +30,8 @@ from .errors import EngineError
 _BUFFER = 1 << 20
 _MAX_DESCRIPTORS = 16
 _REMEMBERED = 256
+_MAIN = threading.main_thread().ident
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _STOP_PRIORITY = 5  # after the pools, which end at 15 as the standard library's do
 
 
@@ -159,6 +161,17 @@ class Engine:
     def _write(self) -> None:
         if not self._out:
             return
+        if _thread.get_ident() != _MAIN:
+            self._write_all()
+            return
+        # A handler that raises, as Ctrl-C's does, must not do so when a part of a frame is written.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTS)
+        try:
+            self._write_all()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _write_all(self) -> None:
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
         try:
@@ -267,11 +280,17 @@ class Engine:
 
     def _lose(self, why: Optional[BaseException]) -> None:
         """The engine is gone: whatever is open fails."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         status = self._reap()
         text = f"brine: the engine (process {self.pid}) {status}, with all that was being done; make a new pool"
         if why is not None:
             text += f" ({why})"
         self.dead = EngineError(text)
+        if Engine._current is self:
+            Engine._current = None
         for core in list(self.pools.values()):
             core._engine_lost()
         for job in list(self.jobs.values()):

@@ -80,6 +80,7 @@ class Feed:
         self._tasks = 0  # encoded
         self._sent = 0
         self._submitted = False
+        self._stopped = False
 
     def start(self, wait: bool) -> None:
         """Begin to send. With wait, only what needs no waiting is pulled in this thread, else nothing is."""
@@ -99,8 +100,16 @@ class Feed:
         try:
             if not (self._pull_batches if self._ready else self._pull)(may_wait):
                 return False
-        except BaseException as err:
+        except Exception as err:
             why = err
+        except BaseException:
+            # Ctrl-C, say, in the caller's thread: it is his, and what was not sent never will be.
+            self._finish(CancelledError(f"brine: {self._job._name} was interrupted before all was sent"))
+            raise
+        self._finish(why)
+        return True
+
+    def _finish(self, why: Optional[BaseException]) -> None:
         with self._lock:
             # The engine must know the number of tasks before the job can be over here.
             if self._submitted or self._pending:
@@ -108,7 +117,12 @@ class Feed:
         self._units = iter(())
         self._ended(self._tasks, why)
         self._core.feed_ends(self)
-        return True
+
+    def stop(self) -> None:
+        """Pull no more, if the feed is one that waits for its reader; for there may be none any more."""
+        if self._window is not None:
+            self._stopped = True
+            self._window.release()
 
     def _pull_batches(self, may_wait: bool) -> bool:
         """As _pull, for elements that are there already: many at once, each its own pickle."""
@@ -163,6 +177,8 @@ class Feed:
                 window.acquire()
                 if job._cancelled or core.state == "TERMINATE":
                     continue
+            if self._stopped:
+                return True
             try:
                 unit = next(self._units)
             except StopIteration:

@@ -30,6 +30,10 @@ class Lost(Exception):
     """The worker has ended, or can't be used any more: the call may have been begun."""
 
 
+class NotBegun(Lost):
+    """The worker had ended before the call."""
+
+
 class Lane:
     """The lane of one pool. Its methods may be called from any thread."""
 
@@ -68,6 +72,8 @@ class Lane:
             if self._worker is not None or self._over:
                 return False
             self._answer.clear()
+            if self._over:
+                return False
             self._core.engine.send(wire.frame(wire.CLIENT_LEASE, epoch=self._core.number))
             self._answer.wait()
             if self._worker is None:
@@ -84,10 +90,8 @@ class Lane:
             self._tasks = self._failed = 0
             self._spent = [0, 0, 0, 0]
             self._revoked = False
-            if not worker.knows_calls:
-                worker.knows_calls = True
-                os.write(worker.task, wire.frame(wire.FUNC, b"call", func=_CALLS))
             self._worker = worker
+            worker.hold()
         self._answer.set()
 
     def call(self, body: bytes) -> tuple[bool, Any]:
@@ -99,11 +103,12 @@ class Lane:
         worker, number = self._worker, self._next
         self._next = number + 1
         length = len(body)
+        frame = _CALL.pack(_BEHIND_CALL + length, 1, wire.CHUNK, 0, 0, 0, number, 0, _CALLS, 0, 0, length)
         try:
-            os.write(
-                worker.task,
-                _CALL.pack(_BEHIND_CALL + length, 1, wire.CHUNK, 0, 0, 0, number, 0, _CALLS, 0, 0, length) + body,
-            )
+            os.write(worker.task, frame + body)
+        except OSError:
+            raise NotBegun from None
+        try:
             data = os.read(worker.result, _READ)
             size = _ANSWER.size
             while len(data) < size or len(data) < 32 + int.from_bytes(data[:4], "little"):
@@ -166,6 +171,11 @@ class Lane:
         self._give_back(True)
         return worker
 
+    def ended(self, worker: Any) -> None:
+        """The worker has ended. Called by the engine's reader; if it is in use, its user finds out."""
+        if worker is self._worker and self._busy.acquire(False):
+            self._give_back(True)
+
     def revoke(self) -> None:
         """The engine wants the worker back. Called by its reader."""
         self._revoked = True
@@ -194,6 +204,7 @@ class Lane:
         account = struct.pack(
             "<QQIIqqqqB", self._next, self._received, self._tasks, self._failed, *self._spent, broken
         )
+        worker.unhold()
         self._core.engine.send(wire.frame(wire.CLIENT_UNLEASE, account, epoch=self._core.number, func=worker.number))
 
 

@@ -21,6 +21,7 @@ from . import _send as send
 
 # The order in which they come with a start frame: what the worker keeps, then what is for the client alone.
 NAMES = ("task", "result", "control", "crash", "journal", "leases", "stderr")
+_REAPING = 1000  # milliseconds that another thread may take to write an exit code down
 _KEPT = ("journal", "leases", "arena")  # by the client too
 
 
@@ -53,7 +54,6 @@ class Worker:
         self._leases_fd = self._given["leases"]
         self.task, self.result = fds[len(NAMES) :]
         self.process: Any = None
-        self.knows_calls = False  # whether it was told of the lane's function
         self.pid = 0
         self.report = ""
         self.stderr = ""
@@ -85,6 +85,12 @@ class Worker:
         with self._lock:
             self._held += 1
 
+    def unhold(self) -> None:
+        """End what hold began, for something that has no place."""
+        with self._lock:
+            self._held -= 1
+            self._close_if_unused()
+
     def release(self, slot: int, lease: int) -> None:
         """Tell the worker that the place of a result is free, and forget it."""
         with self._lock:
@@ -99,11 +105,9 @@ class Worker:
         """Take note of the process's end, and reap it. What lies in its arena stays as long as it is used."""
         self.report, self.stderr, self.reason = report, stderr, reason
         if self.process is not None:
-            self.process.join()
-            self.exitcode = self.process.exitcode
+            self.exitcode = _reap(self.process)
             self.process = None
         with self._lock:
-            descriptors.close(self.task, self.result)
             self._closing = True
             self._close_if_unused()
         self.ended.set()
@@ -111,8 +115,18 @@ class Worker:
     def _close_if_unused(self) -> None:
         if self._closing and self._held == 0:
             self._leases = None
-            descriptors.close(self.journal, self._leases_fd)
+            descriptors.close(self.task, self.result, self.journal, self._leases_fd)
             self._closing = False
+
+
+def _reap(process: Any) -> Optional[int]:
+    """Wait for a process that has ended, and return its exit code."""
+    process.join()
+    for _ in range(_REAPING):
+        if process.exitcode is not None:
+            break
+        time.sleep(0.001)  # another thread, which starts a process, has just reaped this one, and not written it down yet
+    return process.exitcode
 
 
 class Configuration:

@@ -32,6 +32,7 @@ depth = 0
 """How many pools the tasks of this process are nested in."""
 
 _BUFFER = 1 << 20
+_ANY = 0xFFFFFFFF  # the number of no function: the tasks of a client that has leased the worker bring theirs along
 _chunk = struct.Struct("<qQ")
 _own: list[int] = []  # descriptors that the children of tasks must not have
 _out: list[Outbox] = []
@@ -118,6 +119,11 @@ def _settle(fds: dict[str, int], nested: Optional[int]) -> None:
         _registered = True
         os.register_at_fork(after_in_child=_in_child)
     _speak_last(fds["crash"])
+    try:
+        # What to do about Ctrl-C is the client's to say. Not SIG_IGN, which programs that tasks start would inherit.
+        signal.signal(signal.SIGINT, lambda number, frame: None)
+    except ValueError:
+        pass  # not in the main thread
     process = sys.modules.get("multiprocessing.process")
     if process is not None:
         process.current_process()._config["daemon"] = False  # tasks may have children, and so pools
@@ -236,7 +242,7 @@ class _Worker:
     def _run(self, payload: memoryview, chunk: int, count: int, func: int) -> None:
         if len(payload) < _chunk.size:
             raise ProtocolError(f"a chunk of {len(payload)} bytes")
-        if func not in self._functions:
+        if func not in self._functions and func != _ANY:
             raise ProtocolError(f"chunk {chunk} is for function {func}, which has no name")
         timeout, bound = _chunk.unpack_from(payload)
         if bound and bound not in self._bound:

@@ -24,7 +24,7 @@ from . import _send as send
 from . import _wire as wire
 from ._core import CLOSE, RUN, TERMINATE, Core, Options
 from ._feed import Feed, slices
-from ._lane import Lost
+from ._lane import Lost, NotBegun
 from ._progress import Progress
 from ._report import write_report
 from .errors import PoolClosedError
@@ -213,21 +213,26 @@ class Pool(multiprocessing.pool.Pool):
         *,
         timeout: Optional[float] = None,
         retries: Optional[int] = None,
+        progress: Optional[bool] = None,
     ) -> Any:
         """Call ``func(*args, **kwds)`` in a worker and return what it returns."""
         call = _Call(func, args, kwds)
         core = self._core
         if core.state != RUN or core.engine.dead is not None:
             core.check()
-        if self._in_lanes and timeout is None and retries is None and call.encode():
+        if self._in_lanes and timeout is None and retries is None and not progress and call.encode():
             if call.function.head and len(call.arguments) <= _LANE_ARGUMENTS and core.lane.take():
                 return self._apply_in_lane(core.lane, call)
-        return self._apply(call, None, None, self._limit_of(timeout), self._retries_of(retries)).get()
+        limit, tries = self._limit_of(timeout), self._retries_of(retries)
+        return self._apply(call, None, None, limit, tries, progress).get()
 
     def _apply_in_lane(self, lane: Any, call: _Call) -> Any:
         core = self._core
         try:
             ok, value = lane.call(call.function.head + call.arguments)
+        except NotBegun:
+            lane.broken()
+            return self._apply(call, None, None, 0.0, 0).get()
         except Lost:
             worker = lane.broken()
             worker.ended.wait()
@@ -260,17 +265,26 @@ class Pool(multiprocessing.pool.Pool):
         *,
         timeout: Optional[float] = None,
         retries: Optional[int] = None,
+        progress: Optional[bool] = None,
     ) -> AsyncResult:
         """Have ``func(*args, **kwds)`` called in a worker. What can't be sent is the result's error at once."""
         self._check_running()
         limit, tries = self._limit_of(timeout), self._retries_of(retries)
-        return self._apply(_Call(func, args, kwds), callback, error_callback, limit, tries)
+        return self._apply(_Call(func, args, kwds), callback, error_callback, limit, tries, progress)
 
     def _apply(
-        self, call: _Call, callback: Callback, error_callback: Callback, limit: float, tries: int
+        self,
+        call: _Call,
+        callback: Callback,
+        error_callback: Callback,
+        limit: float,
+        tries: int,
+        progress: Optional[bool] = None,
     ) -> AsyncResult:
         core = self._core
         result = AsyncResult(core, call.name, callback, error_callback)
+        if progress:
+            result._bar = Progress(call.name, 1)
         if not call.encode():
             result._conclude(False, call.error)
             return result
@@ -390,7 +404,7 @@ class Pool(multiprocessing.pool.Pool):
         if progress if progress is not None else self._progress:
             job._progress = Progress(name, length)
         if length == 0:
-            job._end()
+            job._publish(True, [])  # without a callback, as in the standard library
             return job
         mode = modes[0] if unit == 1 else modes[1]
         units = iter(iterable) if unit == 1 else slices(iterable, unit)
@@ -505,7 +519,11 @@ class Pool(multiprocessing.pool.Pool):
         if progress if progress is not None else self._progress:
             total = len(iterable) if hasattr(iterable, "__len__") else None
             job._progress = Progress(name, total)
-        elements = iter(iterable)
+        try:
+            elements = iter(iterable)
+        except Exception as err:
+            job._set_length(0, err)
+            return job
         mode = wire.MODE_ITEM if unit == 1 else wire.MODE_OUTCOMES
         bound = self._bind(job, func, mode)
         if bound is None:

@@ -178,6 +178,7 @@ class AsyncResult(Job):
         super().__init__(core, name)
         self._callback = callback
         self._error_callback = error_callback
+        self._bar: Any = None  # of a single call
         self._done = False
         self._success = False
         self._value: Any = None
@@ -223,6 +224,9 @@ class AsyncResult(Job):
 
     def _conclude(self, success: bool, value: Any) -> None:
         """Set the result, after its callback has run."""
+        if self._bar is not None:
+            self._bar.add(1)
+            self._bar.close()
         callback = self._callback if success else self._error_callback
         self._callback = self._error_callback = None
         if callback is None:
@@ -327,18 +331,15 @@ class IMapIterator(Job):
     def next(self, timeout: Optional[float] = None) -> Any:
         """Return the next result; ``multiprocessing.TimeoutError`` if it isn't there after timeout seconds."""
         items = self._items
-        try:
+        with self._arrived:
+            if not items and not self._over:
+                self._arrived.wait_for(lambda: items or self._over, timeout)
+            if not items:
+                if self._over:
+                    self._pool = None
+                    raise StopIteration
+                raise multiprocessing.TimeoutError
             ok, value = items.popleft()
-        except IndexError:
-            with self._arrived:
-                if not items and not self._over:
-                    self._arrived.wait_for(lambda: items or self._over, timeout)
-                if not items:
-                    if self._over:
-                        self._pool = None
-                        raise StopIteration from None
-                    raise multiprocessing.TimeoutError from None
-                ok, value = items.popleft()
         if self._window is not None:
             self._yielded += 1
             if self._yielded % self._unit == 0:

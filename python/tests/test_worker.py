@@ -423,8 +423,12 @@ def test_killed_at_any_moment(start):
         peer.ready()
         peer.function()
         peer.bind(abs)
-        for _ in range(30):
-            peer.send(peer.frame([encoded(-i) for i in range(200)]))
+        os.set_blocking(peer.task, False)
+        try:
+            for _ in range(30):
+                peer.send(peer.frame([encoded(-i) for i in range(200)]))
+        except BlockingIOError:
+            pass  # the worker waits for somebody to read its results
         time.sleep(rng.random() * 0.01)
         peer.kill()
         assert peer.bury() == -signal.SIGKILL
