@@ -26,10 +26,10 @@ type language struct {
 	args []string // with the name, first
 	env  []string
 
-	config   func(what string) []byte            // the encoded configuration; empty for none
-	bound    func(mark string) []byte            // the encoded bound arguments: results begin with the mark
-	argument func(x []byte) []byte               // of a task with bound arguments
-	alone    func(x []byte) []byte               // of a task without
+	config   func(what string) []byte             // the encoded configuration; empty for none
+	bound    func(mark string) []byte             // the encoded bound arguments: results begin with the mark
+	argument func(x []byte) []byte                // of a task with bound arguments
+	alone    func(x []byte) []byte                // of a task without
 	result   func(item link.Item) (string, error) // the value of a result
 
 	unbindable []byte      // bound arguments that can't be decoded

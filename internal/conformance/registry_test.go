@@ -25,6 +25,9 @@ import (
 type registry struct{}
 
 func (registry) Kind(name string) *worker.Kind {
+	if name != "kind" {
+		return nil
+	}
 	return &worker.Kind{Name: name, Open: begin, Close: func(state any) error {
 		if state == "bad end" {
 			return errors.New("bad end")
@@ -105,6 +108,12 @@ func verb(state any, c *worker.Chunk) (result []byte, err error) {
 	case "late":
 		_, _ = hold(what)
 		return nil, errors.New("late")
+	case "wait": // at the gate, and then for the context
+		if _, err = hold(what); err != nil {
+			return nil, err
+		}
+		<-c.Context().Done()
+		return nil, c.Context().Err()
 	case "spin":
 		for {
 			_ = x

@@ -72,7 +72,7 @@ func NewControlReader(fd int) *ControlReader {
 	return &ControlReader{fd: fd, buf: make([]byte, 4096), oob: make([]byte, unix.CmsgSpace(16*4))}
 }
 
-// Next waits for the next message. The end of the stream is io.EOF.
+// Next waits for the next message. The end of the stream is io.EOF; ErrBadMessage is what no parent sends.
 func (c *ControlReader) Next() (Message, error) {
 	for {
 		if m, ok, err := c.parse(); ok || err != nil {
@@ -94,13 +94,13 @@ func (c *ControlReader) parse() (m Message, ok bool, err error) {
 	m = Message{Type: h.Type, ID: h.Chunk, FD: -1}
 	if h.Type != Share {
 		if h.Length != 0 {
-			return m, false, fmt.Errorf("control frame %v with %d bytes", h.Type, h.Length)
+			return m, false, fmt.Errorf("%w: %v with %d bytes", ErrBadMessage, h.Type, h.Length)
 		}
 		c.r += HeaderSize
 		return m, true, nil
 	}
 	if h.Length != shareSize {
-		return m, false, fmt.Errorf("share frame with %d bytes", h.Length)
+		return m, false, fmt.Errorf("%w: share with %d bytes", ErrBadMessage, h.Length)
 	}
 	if len(b) < HeaderSize+shareSize {
 		return m, false, nil
@@ -108,11 +108,11 @@ func (c *ControlReader) parse() (m Message, ok bool, err error) {
 	c.r += HeaderSize + shareSize
 	m.Size = int64(binary.LittleEndian.Uint64(b[HeaderSize:]))
 	if m.Size < 0 {
-		return m, false, fmt.Errorf("a segment of %d bytes", m.Size)
+		return m, false, fmt.Errorf("%w: a segment of %d bytes", ErrBadMessage, m.Size)
 	}
 	// One system call returns the descriptors of one frame at most, so they come in the order of the frames.
 	if len(c.fds) == 0 {
-		return m, false, errors.New("share frame without a descriptor")
+		return m, false, fmt.Errorf("%w: share without a descriptor", ErrBadMessage)
 	}
 	m.FD = c.fds[0]
 	c.fds = c.fds[1:]

@@ -88,6 +88,14 @@ func (it *Item) Head() uint64 {
 	return w
 }
 
+// NextArgument is Next for what a parent sends, which has no status but OK.
+func (it *Item) NextArgument(b []byte, view View) (rest []byte, err error) {
+	if rest, err = it.Next(b, view); err == nil && it.Status != OK {
+		err = ErrBadItem
+	}
+	return rest, err
+}
+
 // Next takes one item off b. view is of the sender's arena.
 func (it *Item) Next(b []byte, view View) (rest []byte, err error) {
 	if len(b) < ItemSize {

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -57,8 +58,12 @@ func (r *Reader) Received() uint64 { return r.received }
 // Passed notes how many bytes have arrived since the beginning, when others have read some of them.
 func (r *Reader) Passed(received uint64) { r.received = received }
 
-// Fill waits for more bytes with one read(2). It returns io.EOF at the end of the stream.
+// Fill waits for more bytes with one read(2). It returns io.EOF at the end of the stream, and ErrTooLarge when the next
+// frame is said to be longer than a frame can be.
 func (r *Reader) Fill() error {
+	if r.w-r.r >= HeaderSize && binary.LittleEndian.Uint32(r.buf[r.r:]) > MaxPayload {
+		return ErrTooLarge
+	}
 	r.makeRoom()
 	p := r.buf[r.w:]
 	if len(p) > maxBatch {

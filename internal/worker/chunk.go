@@ -96,7 +96,7 @@ func (c *Chunk) Next() bool {
 		body, rest, ok := link.NextPlain(c.items)
 		if c.placed = false; !ok {
 			var err error
-			if rest, err = item.Next(c.items, c.p.mem.Arguments); err != nil {
+			if rest, err = item.NextArgument(c.items, c.p.mem.Arguments); err != nil {
 				fault(fmt.Errorf("chunk %d: %w", c.id, err))
 			}
 			body, c.placed = item.Body, item.Place.Len > 0
@@ -127,6 +127,9 @@ func (c *Chunk) Next() bool {
 			c.decoded, c.ran = c.started, c.started
 		}
 		return true
+	}
+	if len(c.items) > 0 {
+		fault(fmt.Errorf("chunk %d: %w: %d bytes behind the last", c.id, link.ErrBadItem, len(c.items)))
 	}
 	return false
 }

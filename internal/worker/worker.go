@@ -4,6 +4,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,6 +152,9 @@ func (p *process) control() {
 	in := link.NewControlReader(link.ControlFD)
 	for {
 		m, err := in.Next()
+		if errors.Is(err, link.ErrBadMessage) {
+			fault(fmt.Errorf("control socket: %w", err))
+		}
 		if err != nil {
 			if syscall.Getpgrp() == os.Getpid() {
 				_ = syscall.Kill(-os.Getpid(), syscall.SIGKILL)
@@ -217,8 +221,8 @@ func (p *process) open(build string) (ready link.ReadyMessage) {
 		return failed(err)
 	}
 	var config link.Item
-	if _, err := config.Next(m.Config, p.mem.Arguments); err != nil {
-		return failed(err)
+	if rest, err := config.NextArgument(m.Config, p.mem.Arguments); err != nil || len(rest) > 0 {
+		return failed(cmp.Or(err, link.ErrBadItem))
 	}
 	if m.Version != link.Version || m.Build != build {
 		return failed(fmt.Errorf("the worker is another build (protocol %d, %s) than its parent (protocol %d, %s)", link.Version, build, m.Version, m.Build))
@@ -317,15 +321,24 @@ func (p *process) loop() {
 				p.funcs[h.Func] = &Function{Name: string(payload), Run: unknown}
 			}
 		case link.Bind:
-			b := p.bind(h, payload)
+			b, err := p.bind(h, payload)
+			if err != nil {
+				fault(err)
+			}
 			p.mu.Lock()
 			p.bound[h.Chunk] = b
 			p.mu.Unlock()
 		case link.Free:
+			if len(payload) > 0 {
+				fault(fmt.Errorf("free: %w", link.ErrBadMessage))
+			}
 			p.mu.Lock()
 			delete(p.bound, h.Chunk)
 			p.mu.Unlock()
 		case link.Quit:
+			if len(payload) > 0 {
+				fault(fmt.Errorf("quit: %w", link.ErrBadMessage))
+			}
 			over = true
 			close(p.sealed)
 			return
@@ -335,19 +348,27 @@ func (p *process) loop() {
 	}
 }
 
-func (p *process) bind(h link.Header, payload []byte) binding {
+// bind takes arguments in. An error is the parent's fault; that of a binding is its tasks'.
+func (p *process) bind(h link.Header, payload []byte) (binding, error) {
 	f := p.funcs[h.Func]
-	if f == nil || f.Bind == nil {
-		return binding{err: errors.New("the function takes no bound arguments")}
+	if f == nil {
+		return binding{}, fmt.Errorf("arguments %d are bound to function %d, which has no name", h.Chunk, h.Func)
 	}
 	var item link.Item
-	if _, err := item.Next(payload, p.mem.Arguments); err != nil {
-		return binding{err: err}
+	rest, err := item.NextArgument(payload, p.mem.Arguments)
+	if err == nil && len(rest) > 0 {
+		err = link.ErrBadItem
+	}
+	if err != nil {
+		return binding{}, fmt.Errorf("bound arguments %d: %w", h.Chunk, err)
+	}
+	if f.Bind == nil {
+		return binding{err: errors.New("the function takes no bound arguments")}, nil
 	}
 	start := time.Now()
 	shared := &shm.Recorder{Source: p.shared}
 	args, err := f.Bind(p.codec, item.Body, shared)
-	return binding{args, err, time.Since(start), shared.IDs}
+	return binding{args, err, time.Since(start), shared.IDs}, nil
 }
 
 func unknown(_ any, c *Chunk) {
@@ -365,6 +386,9 @@ func (p *process) takeChunk(h link.Header, payload []byte) error {
 	f := p.funcs[h.Func]
 	if f == nil {
 		return fmt.Errorf("chunk %d is for function %d, which has no name", h.Chunk, h.Func)
+	}
+	if h.Chunk <= p.begun { // which only this goroutine writes
+		return fmt.Errorf("chunk %d comes after chunk %d", h.Chunk, p.begun)
 	}
 	c := &Chunk{p: p, f: f, id: h.Chunk, count: h.Count, items: items, lent: h.Flags&link.Lent != 0, timeout: time.Duration(m.Timeout)}
 	if m.Bound != 0 {

@@ -31,6 +31,7 @@ class Control:
         self._lock = _thread.allocate_lock()
         self._begun = 0  # id of the last chunk that was
         self._recalled: dict[int, bool] = {}  # chunks that will not be run, and whether the pool knows
+        self._shared = 0  # descriptors that have come and not been spoken of
         self._pid = os.getpid()
 
     def start(self) -> None:
@@ -40,6 +41,8 @@ class Control:
     def begin(self, chunk: int) -> bool:
         """Say that a chunk has come. Return whether it is to be run; if not, the pool knows. It is for the outbox's owner."""
         with self._lock:
+            if chunk <= self._begun:
+                raise ProtocolError(f"chunk {chunk} comes after chunk {self._begun}")
             self._begun = chunk
             known = self._recalled.pop(chunk, None)
             if known is False:
@@ -51,11 +54,12 @@ class Control:
             buf = b""
             while True:
                 try:
-                    data, fds, _, _ = socket.recv_fds(self._socket, 4096, 16)
+                    data, fds, flags, _ = socket.recv_fds(self._socket, 4096, 16)
                 except ConnectionResetError:
-                    data, fds = b"", []
+                    data, fds, flags = b"", [], 0
                 for fd in fds:
                     os.close(fd)  # shared data, which nothing in this language refers to yet
+                self._shared += len(fds) or bool(flags & socket.MSG_CTRUNC)  # there was no room for one
                 if not data:
                     self._end()
                 buf = self._take(buf + data)
@@ -83,6 +87,10 @@ class Control:
             if len(buf) < HEADER_SIZE + n:
                 break
             buf = buf[HEADER_SIZE + n :]
+            if kind == wire.SHARE:
+                if not self._shared:
+                    raise ProtocolError("a share frame without a descriptor")
+                self._shared -= 1
             if kind == wire.CANCEL:
                 self._cancel(chunk, True)
             elif kind == wire.RECALL:

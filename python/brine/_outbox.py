@@ -46,6 +46,7 @@ class Outbox:
         frame: offset of the frame that is being appended to, 0 for none.
         count: results in it.
         token: empty while the owner is at work; its value says whether somebody wrote meanwhile.
+        attention: not empty when the owner should come back to its loop, soon.
         due: when, on the clock of time.monotonic_ns, the owner has to flush.
     """
 
@@ -59,6 +60,7 @@ class Outbox:
         self.frame = 0
         self.count = 0
         self.token: list[bool] = []
+        self.attention: list[bool] = []
         self.due = 0
         self._chunk = 0
         self._first = 0
@@ -235,6 +237,7 @@ class Outbox:
                         finally:
                             self.release()
                 self._ticking = False
+                self.attention.append(True)  # where many tasks run in a row, nobody would see that this is over
                 if self.words[LAST]:
                     self._ticking = True  # the owner may have seen it before it was unset
                     continue

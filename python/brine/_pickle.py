@@ -9,6 +9,7 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
+import sys
 from collections import ChainMap
 from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
@@ -55,8 +56,12 @@ class Dumper:
         self.parts: list[Any] = []
         self.buffers: list[memoryview] = []
         pickler = pickle.Pickler(SimpleNamespace(write=self.parts.append), 5, buffer_callback=_keeper(self.buffers))
-        pickler.dispatch_table = {**_table, **_extra}  # type: ignore[misc]
-        self.stamp = len(_table) + len(_extra)
+        table = {**_table, **_extra}
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:
+            table[numpy.ndarray] = _reduce_array
+        pickler.dispatch_table = table  # type: ignore[misc]
+        self.stamp = _stamp()
         self.dump = pickler.dump
         self.clear = pickler.clear_memo
 
@@ -71,7 +76,7 @@ class Dumper:
 
     def fresh(self) -> bool:
         """Say whether no reducer was registered since this one was made."""
-        return self.stamp == len(_table) + len(_extra)
+        return self.stamp == _stamp()
 
     def keep(self) -> None:
         """Give this one back, emptied."""
@@ -80,6 +85,17 @@ class Dumper:
 
 
 _idle: list[Dumper] = []
+
+
+def _stamp() -> tuple[int, bool]:
+    return len(_table) + len(_extra), "numpy" in sys.modules
+
+
+def _reduce_array(array: Any) -> Any:
+    """Reduce a numpy array so that it arrives writable, as it does with the protocol of multiprocessing."""
+    if not array.flags.writeable:
+        array = array.copy(order="K")
+    return array.__reduce_ex__(5)
 
 
 def _keeper(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:

@@ -66,7 +66,7 @@ class Tasks:
 
     def __init__(self, out: Outbox, lent: Lent, arguments: int, arena: int) -> None:
         self.out = out
-        self.attention: list[bool] = []
+        self.attention = out.attention
         self.cancelled = 0
         self.initret: dict[str, Any] = {}
         self._lent = lent
@@ -129,15 +129,19 @@ class Tasks:
                     break
             if fast and 0 < i < last and self._run_ns < _CHEAP:
                 i, off = self._stretch(view, off, chunk, i, min(i + _EVERY - 1, last), bound)
-                if i == last:
-                    out.arm()
+                out.arm()  # the next task may be a long one
+                if self.attention:
+                    continue
             off = self._one(view, off, chunk, i, timeout, bound)
             i += 1
             if i < count:
                 if _now() >= out.due:
                     out.flush()
-                elif self._run_ns >= _CHEAP:
+                else:
                     out.arm()
+        else:
+            if off != len(view):
+                raise ProtocolError(f"{len(view) - off} bytes behind the tasks of chunk {chunk}")
         out.end()
 
     def run_single(self, view: memoryview, chunk: int) -> bool:

@@ -32,6 +32,7 @@ depth = 0
 """How many pools the tasks of this process are nested in."""
 
 _BUFFER = 1 << 20
+_CALLS = 0xFFFFFFFF  # the number of a function that needs no name: calls carry theirs with them
 _ANY = 0xFFFFFFFF  # the number of no function: the tasks of a client that has leased the worker bring theirs along
 _chunk = struct.Struct("<qQ")
 _own: list[int] = []  # descriptors that the children of tasks must not have
@@ -170,7 +171,7 @@ class _Worker:
         _out.append(self.out)
         self.tasks = Tasks(self.out, Lent(fds["journal"], fds["leases"]), fds["leases"], fds["arena"])
         self.control = Control(fds["control"], self.out, self.tasks)
-        self._functions: set[int] = set()
+        self._functions = {_CALLS}
         self._bound: dict[int, Bound] = {}
 
     def serve(self) -> None:
@@ -193,7 +194,9 @@ class _Worker:
         cap, off = wire.take_u64(payload, off)
         _, off = wire.take_bytes(payload, off)
         _, off = wire.take_bytes(payload, off)
-        config, _ = self.tasks.item(payload, off)
+        config, off = self.tasks.item(payload, off)
+        if off != len(payload):
+            raise ProtocolError(f"{len(payload) - off} bytes behind the configuration")
         config = bytes(config)
         hello = struct.pack("<II", wire.VERSION, os.getpid()) + wire.text(build)
         self.out.write(wire.frame(wire.HELLO, hello))
@@ -231,7 +234,12 @@ class _Worker:
             elif kind == wire.BIND:
                 if func not in self._functions:
                     raise ProtocolError(f"arguments are bound to function {func}, which has no name")
-                self._bound[chunk] = Bound(bytes(self.tasks.item(payload, 0)[0]))
+                body, end = self.tasks.item(payload, 0)
+                if end != len(payload):
+                    raise ProtocolError(f"{len(payload) - end} bytes behind bound arguments {chunk}")
+                self._bound[chunk] = Bound(bytes(body))
+            elif kind in (wire.FREE, wire.QUIT) and len(payload):
+                raise ProtocolError(f"a frame of type {kind} with {len(payload)} bytes")
             elif kind == wire.FREE:
                 self._bound.pop(chunk, None)
             elif kind == wire.QUIT:
@@ -266,6 +274,8 @@ class _Worker:
                 if end <= self._w:
                     self._r = end
                     return kind, count, chunk, func, self._view[start:end]
+                if n > wire.MAX_PAYLOAD:
+                    raise ProtocolError(f"a frame of {n} bytes")
                 if end - r > len(self._buf):
                     self._grow(end - r)
             self._fill()

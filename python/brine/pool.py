@@ -36,7 +36,9 @@ _PARTS = 32  # tasks for each worker that a map without a chunksize is cut into
 _MOST_ELEMENTS = 8192  # in one of them: more gain nothing, and fewer let sending, running and receiving overlap
 _READY = frozenset((list, tuple, range, str, bytes, dict, set, frozenset))  # iterables that keep nobody waiting
 _LANE_ARGUMENTS = 1 << 14  # bytes that go by the lane at most; what is in the arena counts with its place
-_SIMPLE = frozenset((int, float, bool, type(None), str, bytes))  # types for which plain pickle is all there is
+_NUMBERS = frozenset((int, float, bool, type(None)))  # types for which plain pickle is all there is
+_STRINGS = frozenset((str, bytes))  # and those for which it is while they are short
+_SHORT = 1024
 _clock = time.perf_counter_ns
 _dumps = pickle.dumps
 
@@ -67,7 +69,7 @@ class _Call:
         args, kwds = self.args, self.kwds
         try:
             function = send.function(self.callable)
-            if not kwds and type(args) is tuple and _SIMPLE.issuperset(map(type, args)):
+            if not kwds and type(args) is tuple and _are_small(args):
                 data = _dumps((args, kwds), 5)
                 self.size = len(data)
                 if self.size < payload.INLINE:
@@ -583,6 +585,15 @@ class Pool(multiprocessing.pool.Pool):
     def report(self, file: Optional[TextIO] = None) -> None:
         """Print the account, on standard output if file is None."""
         write_report(self.stats(), file if file is not None else sys.stdout)
+
+
+def _are_small(args: tuple[Any, ...]) -> bool:
+    """Return whether plain pickle is all that the arguments need."""
+    for arg in args:
+        kind = type(arg)
+        if kind not in _NUMBERS and not (kind in _STRINGS and len(arg) < _SHORT):
+            return False
+    return True
 
 
 def _end(core: Core) -> None:

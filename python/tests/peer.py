@@ -13,7 +13,6 @@ import socket
 import struct
 import subprocess
 import sys
-import time
 
 from brine import _payload as payload
 from brine import _wire as wire
@@ -307,19 +306,11 @@ class Peer:
             pass
         return self.stderr_text.decode()
 
-    def report(self):
-        """Return what came on the crash pipe."""
-        os.set_blocking(self.crash, False)
+    def report(self, until):
+        """Return what came on the crash pipe up to a text, or all if that doesn't come."""
         found = b""
-        end = time.monotonic() + WAIT
-        while time.monotonic() < end:
-            try:
-                data = os.read(self.crash, 1 << 16)
-            except BlockingIOError:
-                time.sleep(0.01)
-                if found:
-                    break
-                continue
+        while until.encode() not in found and select.select([self.crash], [], [], WAIT)[0]:
+            data = os.read(self.crash, 1 << 16)
             if not data:
                 break
             found += data
@@ -332,8 +323,11 @@ class Peer:
             if self.process is not None and self.process.is_alive():
                 self.kill()
             self.wait()
+            if self.process is not None:
+                self.process.close()
         finally:
             self.control.close()
+            self.words = self.lease_words = None  # the mappings have descriptors of their own
             for fd in (self.task, self.result, self.crash, self.stderr, self.journal, self.leases, self.client):
                 os.close(fd)
 

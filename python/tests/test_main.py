@@ -115,6 +115,8 @@ CLASSES = """
 @pytest.mark.parametrize("form", [script, directory, module])
 def test_classes(form, method, tmp_path):
     """Methods, arguments, results and errors of classes that are in __main__, which is not always in the workers."""
+    if form is directory and method != "fork":
+        pytest.skip("spawn does not run the __main__.py of a directory in its children; the stdlib's pool hangs there")
     argv = form(textwrap.dedent(CLASSES), tmp_path)
     status, out, err = scripts.run(*argv, method, cwd=tmp_path)
     assert (out, err, status) == ("[1, 2]\n[1, 2, 3]\n(1,)\n", "", 0)

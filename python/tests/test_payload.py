@@ -264,7 +264,16 @@ def test_places_outside_the_memory(memory, off, length):
         payload.load_stored(memory, off, length, SIZE)
 
 
-def test_what_multiprocessing_can_send():
+@pytest.fixture
+def sharing():
+    """Ends what multiprocessing starts in the background when it sends a socket."""
+    from multiprocessing import resource_sharer
+
+    yield
+    resource_sharer.stop()
+
+
+def test_what_multiprocessing_can_send(sharing):
     a, b = socket.socketpair()
     with a, b:
         # Sockets travel by the resource sharer, a reducer that only multiprocessing's pickler knows.
@@ -291,7 +300,7 @@ def test_closures_go_by_value():
     assert payload.dump(value).length < 200 < payload.dump(lambda x: x + n).length
 
 
-def test_by_value_knows_sockets_too():
+def test_by_value_knows_sockets_too(sharing):
     pytest.importorskip("cloudpickle")
     a, b = socket.socketpair()
     with a, b:
