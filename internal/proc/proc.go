@@ -44,9 +44,9 @@ type Process struct {
 type Autopsy struct {
 	State  *os.ProcessState    // nil for an adopted process
 	Status *syscall.WaitStatus // how an adopted process ended, nil if the system didn't tell
-	Report []byte // what the runtime wrote to the crash pipe
-	Stderr []byte // the end of standard error, and the last fatal line if it came before that
-	Memory int64  // the most bytes that it had resident, 0 if that isn't known to be more than this process had
+	Report []byte              // what the runtime wrote to the crash pipe
+	Stderr []byte              // the end of standard error, and the last fatal line if it came before that
+	Memory int64               // the most bytes that it had resident, 0 if that isn't known to be more than this process had
 }
 
 // Start starts a process.

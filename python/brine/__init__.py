@@ -11,6 +11,7 @@ from __future__ import annotations
 from multiprocessing.pool import ThreadPool
 
 from ._failure import RemoteError
+from ._report import report_at_exit as _report_at_exit  # noqa: F401  (for what `brine run` puts before a program)
 from .errors import (
     CancelledError,
     CrashError,
@@ -21,7 +22,6 @@ from .errors import (
     TaskTimeoutError,
     TimeoutError,
 )
-from ._report import report_at_exit as _report_at_exit  # noqa: F401  (for what `brine run` puts before a program)
 from .pool import Pool
 from .results import AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
 

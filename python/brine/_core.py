@@ -95,12 +95,8 @@ class Core:
             from . import _worker  # noqa: F401  (so that not each worker has to)
         self._config, self._handed = process.configuration(self.ctx, self.options, self.account)
         self.engine.pools[self.number] = self
-        head = _OPEN.pack(
-            self.options.processes, self.options.max_tasks, self.options.max_memory, 0, 0, _depth()
-        )
-        frame = wire.frame(
-            wire.CLIENT_OPEN, head + wire.text(name) + self._config.body, epoch=self.number
-        )
+        head = _OPEN.pack(self.options.processes, self.options.max_tasks, self.options.max_memory, 0, 0, _depth())
+        frame = wire.frame(wire.CLIENT_OPEN, head + wire.text(name) + self._config.body, epoch=self.number)
         stderr = _stderr()
         try:
             self.engine.send_descriptors(frame, [stderr])
@@ -124,18 +120,19 @@ class Core:
                 self._refuse(number, fds, "the pool was given up")
             self.kill(PoolClosedError("brine: the pool could not be opened"))
             raise
-        if self._opened.cause != failures.NONE:
+        opened = self._opened
+        if opened is not None and opened.cause != failures.NONE:
             self.state = TERMINATE
             self._over()
-            raise self._not_opened(name)
+            raise self._not_opened(name, opened)
 
-    def _not_opened(self, name: str) -> BaseException:
+    def _not_opened(self, name: str, opened: failures.Failure) -> BaseException:
         if self.engine.dead is not None:
             return EngineError(str(self.engine.dead))
         if self._start_error is not None:
             return self._start_error
         what = send.name_of(self.options.initializer) if self.options.initializer else name
-        exc = failures.exception(what, self._opened, self.engine.workers, 0.0)
+        exc = failures.exception(what, opened, self.engine.workers, 0.0)
         return exc.__cause__ if isinstance(exc, failures.LoadFailure) and exc.__cause__ else exc
 
     def _start_asked(self, number: int, fds: list[int]) -> None:
@@ -315,14 +312,16 @@ class Core:
     def extend(self, job: Any, bodies: list[bytes], nanoseconds: int, more: bool) -> None:
         """Submit the next tasks of a job."""
         count = len(bodies)
-        payload = b"".join(
-            (struct.pack(f"<q{count}I", nanoseconds, *map(len, bodies)), *bodies)
-        )
+        payload = b"".join((struct.pack(f"<q{count}I", nanoseconds, *map(len, bodies)), *bodies))
         self.unanswered += count
         self.engine.send(
             wire.frame(
-                wire.CLIENT_EXTEND, payload, count=count, flags=wire.MORE if more else 0,
-                epoch=self.number, chunk=job._number,
+                wire.CLIENT_EXTEND,
+                payload,
+                count=count,
+                flags=wire.MORE if more else 0,
+                epoch=self.number,
+                chunk=job._number,
             )
         )
 

@@ -52,7 +52,7 @@ def _in_parent() -> None:
 def _in_child() -> None:
     global lock
     lock = threading.RLock()
-    spared = getattr(_spared, "fds", frozenset())
+    spared: frozenset[int] = getattr(_spared, "fds", frozenset())
     for fd in _owned:
         if fd not in spared:
             try:

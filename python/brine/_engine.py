@@ -140,9 +140,7 @@ class Engine:
         with self._sending:
             self._write()
             try:
-                sent = self._socket.sendmsg(
-                    [frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
-                )
+                sent = self._socket.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
                 if sent < len(frame):
                     self._socket.sendall(frame[sent:])
             except OSError:
@@ -209,7 +207,7 @@ class Engine:
         while True:
             view = memoryview(buffer)
             while end - begin >= size:
-                length, count, kind, flags, _, pool, job, first, worker = unpack(buffer, begin)
+                length, count, kind, _, _, pool, job, first, worker = unpack(buffer, begin)
                 if end - begin - size < length:
                     break
                 payload = view[begin + size : begin + size + length]
@@ -251,7 +249,9 @@ class Engine:
                 return
             end += got
 
-    def _dispatch(self, kind, count, pool, job, first, worker, payload, fds) -> None:
+    def _dispatch(
+        self, kind: int, count: int, pool: int, job: int, first: int, worker: int, payload: Any, fds: list[int]
+    ) -> None:
         if kind == wire.ENGINE_FAILED:
             target = self.jobs.get(job)
             if target is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import struct
-from multiprocessing.pool import RemoteTraceback
+from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import Any, NamedTuple, Optional
 
 from . import _wire as wire

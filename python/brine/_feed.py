@@ -33,7 +33,7 @@ class _Raised:
     def __init__(self, exc: BaseException) -> None:
         self.exc = exc
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return _raise, (self.exc,)
 
 
@@ -59,8 +59,9 @@ class Feed:
     ) -> None:
         """units gives the argument of each task; window is acquired for each first.
 
-        With ready, they are there and needn't be waited for. With whole, the first that can't be sent ends the feed, else it becomes its task's error. ended is called once,
-        with the number of tasks and what ended the feed before its time.
+        With ready, the arguments are there and needn't be waited for. With whole, the first that can't be sent ends the
+        feed, else it becomes its task's error. ended is called once, with the number of tasks and what ended the feed
+        before its time.
         """
         self._core = core
         self._job = job
@@ -236,9 +237,7 @@ class Feed:
         if not bodies and more:
             return
         spent = self._nanoseconds
-        self._core.account.dumped(
-            self._job._name, "argument", len(bodies), self._pending_bytes, self._largest, spent
-        )
+        self._core.account.dumped(self._job._name, "argument", len(bodies), self._pending_bytes, self._largest, spent)
         self._pending, self._pending_bytes, self._nanoseconds = [], 0, 0
         self._sent += len(bodies)
         if self._submitted:

@@ -18,7 +18,9 @@ from . import _failure as failures
 from . import _payload as payload
 from . import _wire as wire
 
-_CALL = struct.Struct("<IIBBHIQIIqQQ")  # the header of a chunk frame, its time limit and bound arguments, the item's word
+_CALL = struct.Struct(
+    "<IIBBHIQIIqQQ"
+)  # the header of a chunk frame, its time limit and bound arguments, the item's word
 _ANSWER = struct.Struct("<IIBBHIQIIqqqqQ")  # the header of a results frame, the account, the item's word
 _BEHIND_CALL = 16 + 8
 _READ = 1 << 16
@@ -201,10 +203,6 @@ class Lane:
         for name, line in calls.items():
             self._core.account.dumped(name, "argument", *line)
             self._core.account.loaded(name, line[0], 0, 0, 0)
-        account = struct.pack(
-            "<QQIIqqqqB", self._next, self._received, self._tasks, self._failed, *self._spent, broken
-        )
+        account = struct.pack("<QQIIqqqqB", self._next, self._received, self._tasks, self._failed, *self._spent, broken)
         worker.unhold()
         self._core.engine.send(wire.frame(wire.CLIENT_UNLEASE, account, epoch=self._core.number, func=worker.number))
-
-

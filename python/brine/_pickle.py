@@ -180,7 +180,7 @@ def dumps(obj: Any) -> bytes:
     try:
         ForkingPickler(file, 5).dump(obj)
     except (pickle.PicklingError, AttributeError, TypeError):
-        make_pickler = _by_value() if by_value is not None else None
+        make_pickler = _by_value()
         if make_pickler is None:
             raise
         try:

@@ -125,7 +125,9 @@ def _reap(process: Any) -> Optional[int]:
     for _ in range(_REAPING):
         if process.exitcode is not None:
             break
-        time.sleep(0.001)  # another thread, which starts a process, has just reaped this one, and not written it down yet
+        time.sleep(
+            0.001
+        )  # another thread, which starts a process, has just reaped this one, and not written it down yet
     return process.exitcode
 
 
@@ -210,6 +212,4 @@ def run(inherited: Inherited, handed: Any, expect_initret: bool, depth: int) -> 
         _handed.update(handed)
     elif handed is not None:
         initializer, initargs = handed
-    _worker.main(
-        inherited, initializer=initializer, initargs=initargs, expect_initret=expect_initret, depth=depth
-    )
+    _worker.main(inherited, initializer=initializer, initargs=initargs, expect_initret=expect_initret, depth=depth)

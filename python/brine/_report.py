@@ -25,9 +25,7 @@ def write_report(stats: dict[str, Any], file: TextIO) -> None:
                 if line is None:
                     cells.append(f"{'':>7} {'':>9} {'':>7}")
                 else:
-                    cells.append(
-                        f"{line['count']:>7,} {_size(line['bytes']):>9} {line['nanoseconds'] / 1e9:>7.3f}"
-                    )
+                    cells.append(f"{line['count']:>7,} {_size(line['bytes']):>9} {line['nanoseconds'] / 1e9:>7.3f}")
             lines.append(f"{name[:30]:<30} {kind:<11} {cells[0]}    {cells[1]}")
     file.write("What this process pickled and unpickled:\n" + "\n".join(lines) + "\n")
     engine = stats["engine"]
@@ -54,7 +52,7 @@ def _engine_text(engine: dict[str, Any]) -> str:
     return f"The engine: {text}\n" if text else ""
 
 
-def _size(n: int) -> str:
+def _size(n: float) -> str:
     for unit in ("B", "kB", "MB"):
         if n < 1000:
             return f"{n:,.0f} {unit}" if unit == "B" else f"{n:,.1f} {unit}"

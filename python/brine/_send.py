@@ -121,7 +121,8 @@ def by_value(func: Any) -> Sent:
 def _modules(func: Any) -> set[str]:
     """Return the names of the modules whose functions a function is made of."""
     found: set[str] = set()
-    waiting, seen = [func], set()
+    waiting: list[Any] = [func]
+    seen: set[int] = set()
     while waiting and len(seen) < _PARTS:
         part = waiting.pop()
         if id(part) in seen:

@@ -11,7 +11,7 @@ import concurrent.futures
 import multiprocessing
 import pickle
 import signal as _signal
-from typing import Optional
+from typing import Any, Optional
 
 __all__ = [
     "CancelledError",
@@ -60,7 +60,7 @@ class CrashError(multiprocessing.ProcessError):
         self.function = function
         self.attempt = attempt
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return _remake, (type(self), self.args, self.__dict__)
 
 
@@ -83,7 +83,7 @@ class TaskTimeoutError(multiprocessing.TimeoutError, builtins.TimeoutError):
         self.timeout = timeout
         self.attempt = attempt
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return _remake, (type(self), self.args, self.__dict__)
 
 
@@ -107,7 +107,7 @@ class SizeWarning(UserWarning):
     """Something very large is sent; see ``brine.size_warning``."""
 
 
-def _remake(cls, args, attributes):
+def _remake(cls: Any, args: Any, attributes: Any) -> Any:
     exc = cls.__new__(cls, *args)
     exc.args = args
     exc.__dict__.update(attributes)

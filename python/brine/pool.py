@@ -177,7 +177,7 @@ class Pool(multiprocessing.pool.Pool):
         """Make the process of a worker; to be overridden by those who want another."""
         return ctx.Process(*args, **kwds)
 
-    def __del__(self, _warn=warnings.warn, RUN=RUN) -> None:
+    def __del__(self, _warn: Any = warnings.warn, RUN: str = RUN) -> None:
         if self.__dict__.get("_state") == RUN:
             _warn(f"unclosed running multiprocessing pool {self!r}", ResourceWarning, source=self)
 
@@ -185,7 +185,7 @@ class Pool(multiprocessing.pool.Pool):
         cls = self.__class__
         return f"<{cls.__module__}.{cls.__qualname__} state={self._state} pool_size={self._processes}>"
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")
 
     def __enter__(self) -> Pool:
@@ -331,9 +331,7 @@ class Pool(multiprocessing.pool.Pool):
         progress: Optional[bool] = None,
     ) -> list[Any]:
         """Return ``[func(x) for x in iterable]``, called in the workers. The first error is raised when all have ended."""
-        return self.map_async(
-            func, iterable, chunksize, timeout=timeout, retries=retries, progress=progress
-        ).get()
+        return self.map_async(func, iterable, chunksize, timeout=timeout, retries=retries, progress=progress).get()
 
     def map_async(
         self,
@@ -362,9 +360,7 @@ class Pool(multiprocessing.pool.Pool):
         progress: Optional[bool] = None,
     ) -> list[Any]:
         """Return ``[func(*args) for args in iterable]``, called in the workers."""
-        return self.starmap_async(
-            func, iterable, chunksize, timeout=timeout, retries=retries, progress=progress
-        ).get()
+        return self.starmap_async(func, iterable, chunksize, timeout=timeout, retries=retries, progress=progress).get()
 
     def starmap_async(
         self,
@@ -432,9 +428,7 @@ class Pool(multiprocessing.pool.Pool):
         except Exception as err:
             job._abandon(err)
             return None
-        self._core.account.dumped(
-            job._name, "function", 1, fn.size, fn.size, time.perf_counter_ns() - began
-        )
+        self._core.account.dumped(job._name, "function", 1, fn.size, fn.size, time.perf_counter_ns() - began)
         job._mode = mode
         job._function_place = fn.place
         if fn.named:

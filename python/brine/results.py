@@ -28,9 +28,7 @@ def load_placed(worker: Any, offset: int, length: int, slot: int, lease: int) ->
     if worker is None:
         raise wire.ProtocolError("a result lies in the arena of a worker that isn't known")
     worker.hold()
-    return payload.load_stored(
-        worker.journal, offset, length, worker.size, release=lambda: worker.release(slot, lease)
-    )
+    return payload.load_stored(worker.journal, offset, length, worker.size, release=lambda: worker.release(slot, lease))
 
 
 class Job(multiprocessing.pool.ApplyResult):
@@ -44,7 +42,7 @@ class Job(multiprocessing.pool.ApplyResult):
         self._number = next(core.engine.job_numbers)
         self._numbers: tuple[int, ...] = ()  # of jobs that the engine was given in this one's place
         self._places: dict[int, int] = {}  # of arguments in the client's arena, by task
-        self._kept: dict[int, bytes] = {}  # arguments of tasks that may have to be sent again, with the function by value
+        self._kept: dict[int, bytes] = {}  # arguments of tasks that may have to be sent again, by task
         self._function: Any = None  # whose name was sent
         self._again: Any = None  # the function by value
         self._mode = 0
