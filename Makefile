@@ -27,7 +27,7 @@ BENCHFLAGS ?=
 PYTHON ?= python3
 VENV   := $(CURDIR)/.cache/venv
 # Where else there is Python; ruff treats it all alike.
-PYTHON_DIRS := python bench/python examples tools
+PYTHON_DIRS := python bench/python examples tools internal/conformance
 RUFF        := RUFF_CACHE_DIR=.cache/ruff $(VENV)/bin/ruff --config python/pyproject.toml
 # What a program in a checkout needs to have Brine.
 IN_CHECKOUT := PYTHONPATH=$(CURDIR)/python BRINE_ENGINE=$(BIN)/brine

@@ -43,6 +43,8 @@ var layers = []layer{
 	{"python", nil},
 	{"internal/arch", nil},
 	{"internal/leaktest", nil},
+	// Tests alone, of workers in any language.
+	{"internal/conformance", nil},
 }
 
 func TestImportsPointDown(t *testing.T) {

@@ -51,7 +51,10 @@ func testEndsItsProcess(t *testing.T, l *language) {
 // testKilled kills workers at random instants. What came and what the journal still has are all results of tasks that had
 // ended, each once, and current has the task that had not.
 func testKilled(t *testing.T, l *language) {
-	const kills = 30
+	kills := 30
+	if testing.Short() || raceDetector {
+		kills = 10
+	}
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	total, tails := 0, 0
 	for i := range kills {

@@ -18,7 +18,7 @@ const testBuild = "the build of this test"
 // TestMain runs the tests, and checks that they left no goroutine, process, descriptor or mapping; or it is a Go worker.
 func TestMain(m *testing.M) {
 	if os.Getenv(marker) == "1" {
-		os.Unsetenv(marker)
+		_ = os.Unsetenv(marker)
 		worker.Main(registry{}, testBuild)
 	}
 	leaktest.Main(m)

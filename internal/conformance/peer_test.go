@@ -80,14 +80,17 @@ func start(t *testing.T, lang *language, arena int64) *peer {
 		Path: lang.path, Args: lang.args, Stderr: &w.stderr, WaitDelay: time.Second, SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
 		Env: append(append(os.Environ(), marker+"=1", "BRINE_DEPTH=1"), lang.env...),
 	}
+	defer func() {
+		for _, f := range w.cmd.ExtraFiles {
+			f.Close()
+		}
+	}()
 	for _, fd := range files {
 		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f := os.NewFile(uintptr(dup), "inherited")
-		defer f.Close()
-		w.cmd.ExtraFiles = append(w.cmd.ExtraFiles, f)
+		w.cmd.ExtraFiles = append(w.cmd.ExtraFiles, os.NewFile(uintptr(dup), "inherited"))
 	}
 	if err := w.cmd.Start(); err != nil {
 		close(w.ended)
@@ -422,6 +425,7 @@ func (w *peer) rest(take func(f frame)) (tail int) {
 	for f := w.next(); f.Type != 0; f = w.next() {
 		take(f)
 	}
+	w.exit()
 	b := w.l.Journal.Tail(w.l.Received())
 	w.l.Feed(b)
 	for {

@@ -155,9 +155,14 @@ func hold(gate string) ([]byte, error) {
 
 // large returns so many bytes with a number before a pattern.
 func large(number, size int) []byte {
-	b := fmt.Appendf(nil, "%08d", number)
-	for i := 0; len(b) < size; i++ {
-		b = append(b, byte(i%251))
+	var pattern [251]byte
+	for i := range pattern {
+		pattern[i] = byte(i)
+	}
+	b := make([]byte, 0, size+len(pattern)) // by runs, for bytes are slow with the race detector
+	b = fmt.Appendf(b, "%08d", number)
+	for len(b) < size {
+		b = append(b, pattern[:min(len(pattern), size-len(b))]...)
 	}
 	return b
 }

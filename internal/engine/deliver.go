@@ -24,6 +24,9 @@ func (w *conn) exchange() error {
 	if errors.Is(err, io.EOF) {
 		return errEnded
 	}
+	if errors.Is(err, link.ErrTooLarge) {
+		return violation("%w", err)
+	}
 	return err
 }
 

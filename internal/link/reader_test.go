@@ -240,7 +240,7 @@ func TestReaderForgets(t *testing.T) {
 func TestReaderBelievesNoClaim(t *testing.T) {
 	// Not parallel: it measures what is allocated.
 	head := make([]byte, HeaderSize)
-	h := Header{Type: Results, Length: 1<<32 - 1, Count: 1}
+	h := Header{Type: Results, Length: MaxPayload, Count: 1}
 	h.Put(head)
 	for _, arrived := range []int{0, 1, readBuffer, 10 * readBuffer} {
 		rfd, wfd := rawPipe(t)
@@ -255,6 +255,29 @@ func TestReaderBelievesNoClaim(t *testing.T) {
 		if took := after.TotalAlloc - before.TotalAlloc; took > uint64(4*arrived+trusted+8*readBuffer) {
 			t.Errorf("%d bytes arrived, %d were allocated", arrived, took)
 		}
+	}
+}
+
+// TestReaderRefusesTheLongest has a header claim more than a frame can carry: what came before is there, and then no more.
+func TestReaderRefusesTheLongest(t *testing.T) {
+	t.Parallel()
+	rfd, wfd := rawPipe(t)
+	head := make([]byte, 2*HeaderSize)
+	(&Header{Type: Results, Count: 1}).Put(head)
+	(&Header{Type: Results, Length: MaxPayload + 1, Count: 1}).Put(head[HeaderSize:])
+	write(t, wfd, head)
+	r := NewReader(rfd)
+	if err := r.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	if h, _, ok := r.Next(); !ok || h.Type != Results {
+		t.Errorf("the first frame is %+v, %v", h, ok)
+	}
+	if h, _, ok := r.Next(); ok {
+		t.Errorf("the second frame is %+v", h)
+	}
+	if err := r.Fill(); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -286,7 +309,9 @@ func FuzzReader(f *testing.F) {
 		var want []frame
 		for rest := b; len(rest) >= HeaderSize; {
 			var h Header
-			h.Get(rest)
+			if h.Get(rest); h.Length > MaxPayload {
+				return // which TestReaderRefusesTheLongest has
+			}
 			if uint64(len(rest)) < HeaderSize+uint64(h.Length) {
 				break
 			}

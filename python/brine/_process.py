@@ -5,6 +5,7 @@ It knows how descriptors reach a process with each start method; it doesn't know
 
 from __future__ import annotations
 
+import array
 import mmap
 import os
 import pickle
@@ -186,7 +187,16 @@ class _ConfigurationPickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, _ONCE):
             raise pickle.PicklingError(f"{type(obj).__name__} can only be inherited")
+        if type(obj) is array.array and obj.typecode not in "uw":
+            return _fill, (obj.typecode, pickle.PickleBuffer(obj))
         return NotImplemented
+
+
+def _fill(typecode: str, data: Any) -> array.array[Any]:
+    """Return the array that was sent as a buffer, which is copied once less than the bytes of the array's own pickle."""
+    filled = array.array(typecode)
+    filled.frombytes(data)
+    return filled
 
 
 _ONCE = (connection.Connection, socket.socket, heap.Arena)

@@ -109,6 +109,10 @@ class Tasks:
         mappings = self._mappings if mapped else None
         return payload.load(body, self._arena, self._arena_size, None, mappings, mapped)
 
+    def load_kept(self, body: Any) -> Any:
+        """Return the object of a payload whose place in the arena stays as it is for as long as this process lives."""
+        return payload.load(body, self._arena, self._arena_size)
+
     def run(self, view: memoryview, chunk: int, count: int, timeout: int, bound: Optional[Bound]) -> None:
         """Run the tasks of a chunk, whose items are at the beginning of view."""
         out = self.out

@@ -211,7 +211,7 @@ class _Worker:
                 resource.setrlimit(resource.RLIMIT_DATA, (cap, cap))
             initializer, initargs, expect = self._given
             if config:
-                initializer, initargs, expect = self.tasks.load(config)
+                initializer, initargs, expect = self.tasks.load_kept(config)
             decode = time.monotonic_ns() - start
             if initializer is not None:
                 initret = initializer(*initargs)
