@@ -7,6 +7,7 @@ language.
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import struct
@@ -158,12 +159,17 @@ def _speak_last(crash: int) -> None:
     faulthandler.register(signal.SIGQUIT, crash, all_threads=True)
 
 
+def _room(n: int) -> mmap.mmap:
+    """Return a buffer whose pages cost nothing until they are used."""
+    return mmap.mmap(-1, n, mmap.MAP_PRIVATE)
+
+
 class _Worker:
     """A worker that has its descriptors."""
 
     def __init__(self, fds: dict[str, int], initializer: Any, initargs: Any, expect: bool) -> None:
         self._fd = fds["task"]
-        self._buf = bytearray(_BUFFER)
+        self._buf: Any = _room(_BUFFER)
         self._view = memoryview(self._buf)
         self._r = self._w = 0
         self._given = (initializer, initargs, expect)
@@ -284,7 +290,7 @@ class _Worker:
         """Make room for a frame of n bytes: for what it claims up to a bound, and then by what has come."""
         size = min(n, max(64 << 20, 2 * len(self._buf)))
         rest = self._view[self._r : self._w]
-        buf = bytearray(size)
+        buf = _room(size)
         buf[: len(rest)] = rest
         self._r, self._w = 0, len(rest)
         self._buf, self._view = buf, memoryview(buf)
@@ -293,7 +299,7 @@ class _Worker:
         if self._r == self._w:
             self._r = self._w = 0
             if len(self._buf) > _BUFFER:
-                self._buf = bytearray(_BUFFER)
+                self._buf = _room(_BUFFER)
                 self._view = memoryview(self._buf)
         elif self._r > 0 and (self._w == len(self._buf) or self._r > len(self._buf) // 2):
             rest = bytes(self._view[self._r : self._w])
