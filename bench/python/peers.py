@@ -31,12 +31,20 @@ LIMIT = 180  # seconds for one sample
 def main() -> int:
     """Run what the arguments say."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--run", default="", help="rows whose name matches this expression")
-    parser.add_argument("--pools", default="", help="pools whose name matches this expression; brine is always there")
+    parser.add_argument(
+        "--run", default="", help="rows whose name matches this expression"
+    )
+    parser.add_argument(
+        "--pools",
+        default="",
+        help="pools whose name matches this expression; brine is always there",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--short", action="store_true", help="small sizes, one round")
     parser.add_argument("--json", metavar="FILE", help="write all samples")
-    parser.add_argument("--sample", nargs=2, metavar=("ROW", "POOL"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--sample", nargs=2, metavar=("ROW", "POOL"), help=argparse.SUPPRESS
+    )
     args = parser.parse_args()
     if args.sample:
         print(json.dumps(sample(*args.sample, args.short)))
@@ -74,14 +82,18 @@ def memory() -> int:
                 pid, rest = f.read().split(" (", 1)
         except OSError:  # it has ended
             continue
-        children.setdefault(int(rest.rpartition(") ")[2].split()[1]), []).append(int(pid))
+        children.setdefault(int(rest.rpartition(") ")[2].split()[1]), []).append(
+            int(pid)
+        )
     size, todo = 0, [os.getpid()]
     while todo:
         pid = todo.pop()
         todo.extend(children.get(pid, ()))
         try:
             with open(f"/proc/{pid}/smaps_rollup") as f:
-                size += next(int(line.split()[1]) << 10 for line in f if line.startswith("Pss:"))
+                size += next(
+                    int(line.split()[1]) << 10 for line in f if line.startswith("Pss:")
+                )
         except (OSError, StopIteration):
             continue
     return size
@@ -94,18 +106,29 @@ def bench(args: argparse.Namespace) -> int:
     """Run the rows, and print the tables."""
     there, missing = [], []
     for name, pool in POOLS.items():
-        (there if importlib.util.find_spec(pool.module.partition(".")[0]) else missing).append(name)
+        (
+            there
+            if importlib.util.find_spec(pool.module.partition(".")[0])
+            else missing
+        ).append(name)
     wanted = [n for n in there if re.search(args.pools, n) or n.startswith("brine")]
     chosen = [r for r in rows.ROWS if re.search(args.run, r)]
     rounds = 1 if args.short else args.rounds
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, ", end="")
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}, {pools.WORKERS} workers, {rounds} rounds")
+    print(
+        f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, ",
+        end="",
+    )
+    print(
+        f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}, {pools.WORKERS} workers, {rounds} rounds"
+    )
     if missing:
         print(f"\nNot importable, and so left out: {', '.join(missing)}.")
     samples: dict[str, dict[str, list[dict[str, float] | None]]] = {}
     errors = []
     for row in chosen:
-        samples[row] = {n: [] for n in wanted if not rows.ROWS[row].only or n in rows.ROWS[row].only}
+        samples[row] = {
+            n: [] for n in wanted if not rows.ROWS[row].only or n in rows.ROWS[row].only
+        }
         for i in range(rounds):
             for name, found in samples[row].items():
                 progress(f"{row}, round {i + 1}, {name}")
@@ -121,15 +144,40 @@ def bench(args: argparse.Namespace) -> int:
     if args.json:
         with open(args.json, "w") as f:
             json.dump(samples, f, indent=1)
-    return 1 if any(None in samples[r][n] for r in samples for n in samples[r] if n.startswith("brine")) else 0
+    return (
+        1
+        if any(
+            None in samples[r][n]
+            for r in samples
+            for n in samples[r]
+            if n.startswith("brine")
+        )
+        else 0
+    )
 
 
 def ask(row: str, name: str, short: bool) -> tuple[dict[str, float] | None, str]:
     """Have a process of its own take a sample; one that fails or hangs costs its own cell."""
-    command = [sys.executable, os.path.abspath(__file__), "--sample", row, name, *(["--short"] if short else [])]
-    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # as many cores as workers, for all
+    command = [
+        sys.executable,
+        os.path.abspath(__file__),
+        "--sample",
+        row,
+        name,
+        *(["--short"] if short else []),
+    ]
+    env = {
+        **os.environ,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }  # as many cores as workers, for all
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=env
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=env,
     ) as process:
         try:
             out, err = process.communicate(timeout=LIMIT)
@@ -157,12 +205,21 @@ def show(samples: dict[str, dict[str, list[Any]]], names: list[str]) -> None:
 
     def figure(row: str, name: str) -> float | None:
         seconds = median(row, name, "seconds")
-        return None if seconds is None else seconds * (1e6 if rows.ROWS[row].unit == "µs" else 1e3)
+        return (
+            None
+            if seconds is None
+            else seconds * {"ns": 1e9, "µs": 1e6, "ms": 1e3}[rows.ROWS[row].unit]
+        )
 
     peers = [n for n in names if not n.startswith("brine")]
     table("Medians", samples, names, figure, lambda row: rows.ROWS[row].unit)
     table("How many times faster Brine is", samples, peers, ratio)
-    table("Memory, what all processes grew by, in MB", samples, names, lambda row, name: median(row, name, "memory"))
+    table(
+        "Memory, what all processes grew by, in MB",
+        samples,
+        names,
+        lambda row, name: median(row, name, "memory"),
+    )
 
 
 def table(

@@ -58,6 +58,46 @@ def apply(pool: Pool, short: bool) -> float:
     return statistics.median(laps)
 
 
+def automatic(make: Callable[[int], Any], pool: Pool, short: bool) -> float:
+    """Map an empty task over a million ints, with as large chunks as the pool likes."""
+    n = 100_000 if short else 1_000_000
+    numbers = make(n)
+    pool.open()
+    warm(pool)
+    laps = []
+    for _ in range(5):
+        start = clock()
+        assert pool.pool.map(tasks.nop, numbers)[-1] == n - 1
+        laps.append(clock() - start)
+    return statistics.median(laps) / n
+
+
+def start(pool: Pool, short: bool) -> float:
+    """Start a pool, until each worker has answered; a pool was there before, as programs have it that make several."""
+    laps = []
+    for _ in range(3 if short else 10):
+        began = clock()
+        pool.open()
+        pool.map(tasks.nop, range(2 * WORKERS))
+        laps.append(clock() - began)
+        pool.close()
+    pool.open()
+    return statistics.median(laps[1:])
+
+
+def bound_method(pool: Pool, short: bool) -> float:
+    """Map a method of an object that holds a large dictionary, with eight workers and arrays as results: seed 000."""
+    pools.WORKERS = 8  # in this sample's process
+    size = 1 << (16 if short else 20)
+    converter = tasks.Converter(size)
+    pool.open()
+    began = clock()
+    got = pool.pool.map(converter.convert, range(size - size // 16))
+    took = clock() - began
+    assert bytes(got[5]) == b"101"
+    return took
+
+
 def echo(make: Callable[[int], Any], pool: Pool, short: bool) -> float:
     """Send something large there and back."""
     sent = make(8 << 20 if short else 64 << 20)
@@ -102,7 +142,9 @@ def stateful_start(pool: Pool, short: bool) -> float:
     digits = {n: format(n, "b") for n in range(1 << (16 if short else 20))}
     start = clock()
     pool.open(tasks.nop, digits)
-    assert pool.state(tasks.look_up, range(4 * WORKERS)) == [digits[n] for n in range(4 * WORKERS)]
+    assert pool.state(tasks.look_up, range(4 * WORKERS)) == [
+        digits[n] for n in range(4 * WORKERS)
+    ]
     return clock() - start
 
 
@@ -146,7 +188,10 @@ def numerical(pool: Pool, short: bool, stock: bool = False) -> float:
         got = pool.state(tasks.filter_state, kernels)
     elif isinstance(pool, pools.Joblib):
         pool.open()
-        got = pool.pool(pool.library.delayed(tasks.filter_image)(image, kernel) for kernel in kernels)
+        got = pool.pool(
+            pool.library.delayed(tasks.filter_image)(image, kernel)
+            for kernel in kernels
+        )
     else:
         pool.open()
         got = pool.map(functools.partial(tasks.filter_image, image), kernels)
@@ -159,7 +204,10 @@ def stateful(pool: Pool, short: bool) -> float:
     """Count prefixes of words, each worker for itself. A twentieth of the published documents: 100."""
     random = importlib.import_module("random").Random(1)
     documents = [
-        [random.randbytes(20) for _ in range((15_000 if i % 2 == 0 else 5_000) // (20 if short else 1))]
+        [
+            random.randbytes(20)
+            for _ in range((15_000 if i % 2 == 0 else 5_000) // (20 if short else 1))
+        ]
         for i in range(20 if short else 100)
     ]
     start = clock()
@@ -168,7 +216,11 @@ def stateful(pool: Pool, short: bool) -> float:
         pool.state(tasks.count_document, documents)
         sets = [pool.library.get(actor.get.remote("popular")) for actor in pool.actors]
     elif isinstance(pool, (pools.Brine, pools.Mpire)):
-        queue = importlib.import_module("multiprocessing").get_context(pool.method).SimpleQueue()
+        queue = (
+            importlib.import_module("multiprocessing")
+            .get_context(pool.method)
+            .SimpleQueue()
+        )
         pool.open(tasks.count_until_end, queue)
         pool.state(tasks.count_document, documents)
         sets = _end(pool, queue)
@@ -205,7 +257,10 @@ def _with_managers(pool: Pool, documents: Any) -> list[set[bytes]]:
             manager.start()
         counters = [manager.Prefixes() for manager in started]
         pool.open()
-        pool.map(tasks.count_in_manager, [(counters[i % WORKERS], d) for i, d in enumerate(documents)])
+        pool.map(
+            tasks.count_in_manager,
+            [(counters[i % WORKERS], d) for i, d in enumerate(documents)],
+        )
         return [counter.popular() for counter in counters]
     finally:
         for manager in started:
@@ -218,8 +273,15 @@ def expensive_start(pool: Pool, short: bool, stock: bool = False) -> float:
     random = numpy.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.npz")
-        layers = {"first": random.normal(size=(784, 512)), "second": random.normal(size=(512, 10))}
-        numpy.savez_compressed(path, **layers, pictures=random.integers(0, 256, (1000 if short else 3000, 784)) / 255)
+        layers = {
+            "first": random.normal(size=(784, 512)),
+            "second": random.normal(size=(512, 10)),
+        }
+        numpy.savez_compressed(
+            path,
+            **layers,
+            pictures=random.integers(0, 256, (1000 if short else 3000, 784)) / 255,
+        )
         want = tasks.Model(path).predict()
         start = clock()
         if not stock and isinstance(pool, (pools.Brine, pools.Mpire, pools.Ray)):
@@ -237,15 +299,52 @@ AS_STOCK = "the same, by the program that is published for the standard library'
 ROWS = {
     "chunk1": Row(chunk1, "µs", "an empty task in a map with chunks of one"),
     "apply": Row(apply, "µs", "a call, one after another"),
-    "bytes": Row(functools.partial(echo, random_bytes), "ms", "64 MB of bytes there and back"),
-    "array": Row(functools.partial(echo, random_array), "ms", "a numpy array of 64 MB there and back"),
+    "range": Row(
+        functools.partial(automatic, range),
+        "ns",
+        "an empty task in a map over a range, automatic chunks",
+        STOCK,
+    ),
+    "list": Row(
+        functools.partial(automatic, lambda n: list(range(n))),
+        "ns",
+        "the same over a list of ints",
+        STOCK,
+    ),
+    "start": Row(start, "ms", "a pool's start, until each worker has answered", STOCK),
+    "bound": Row(
+        bound_method,
+        "ms",
+        "seed 000: a bound method, eight workers, a million arrays as results",
+        STOCK,
+    ),
+    "bytes": Row(
+        functools.partial(echo, random_bytes), "ms", "64 MB of bytes there and back"
+    ),
+    "array": Row(
+        functools.partial(echo, random_array),
+        "ms",
+        "a numpy array of 64 MB there and back",
+    ),
     "same array": Row(same_array, "ms", "eight tasks with the same array of 64 MB"),
-    "state": Row(stateful_start, "ms", "start with a dictionary of a million entries, until it was used"),
-    "fixed, first": Row(fixed_first, "ms", "start with 25 million integers, until the first map is done"),
+    "state": Row(
+        stateful_start,
+        "ms",
+        "start with a dictionary of a million entries, until it was used",
+    ),
+    "fixed, first": Row(
+        fixed_first, "ms", "start with 25 million integers, until the first map is done"
+    ),
     "fixed, later": Row(fixed_later, "ms", "each further map"),
     "mpire 1": Row(numerical, "ms", "mpire's numerical computation, whole program"),
-    "mpire 1, as stock": Row(functools.partial(numerical, stock=True), "ms", AS_STOCK, STOCK),
+    "mpire 1, as stock": Row(
+        functools.partial(numerical, stock=True), "ms", AS_STOCK, STOCK
+    ),
     "mpire 2": Row(stateful, "ms", "mpire's stateful computation, whole program"),
-    "mpire 3": Row(expensive_start, "ms", "mpire's expensive initialization, whole program"),
-    "mpire 3, as stock": Row(functools.partial(expensive_start, stock=True), "ms", AS_STOCK, STOCK),
+    "mpire 3": Row(
+        expensive_start, "ms", "mpire's expensive initialization, whole program"
+    ),
+    "mpire 3, as stock": Row(
+        functools.partial(expensive_start, stock=True), "ms", AS_STOCK, STOCK
+    ),
 }

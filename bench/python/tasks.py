@@ -6,6 +6,7 @@ pools by one of the wrappers at the end.
 
 from __future__ import annotations
 
+import array
 from collections import defaultdict
 from typing import Any
 
@@ -28,6 +29,17 @@ def look_up(n: int, initret: Any = None) -> Any:
 def add_up(numbers: list[int], initret: Any = None) -> int:
     """Add numbers to those in fixed data: what seed 003's task does."""
     return sum(initret[n] + n for n in numbers)
+
+
+class Converter:
+    """Seed 000's: it holds the binary digits of many numbers."""
+
+    def __init__(self, size: int) -> None:
+        self.digits = {n: format(n, "b").encode() for n in range(size)}
+
+    def convert(self, n: int) -> array.array[int]:
+        """Return the digits of a number."""
+        return array.array("B", self.digits[n])
 
 
 # mpire's numerical computation.
@@ -95,7 +107,11 @@ class Model:
         import numpy as np
 
         with np.load(path) as file:
-            self.first, self.second, self.pictures = file["first"], file["second"], file["pictures"]
+            self.first, self.second, self.pictures = (
+                file["first"],
+                file["second"],
+                file["pictures"],
+            )
 
     def predict(self) -> Any:
         """Return the class of each picture."""

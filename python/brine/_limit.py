@@ -6,6 +6,7 @@ This module knows clocks and stacks. What is done about a stuck task, the pool k
 from __future__ import annotations
 
 import _thread
+import os
 import sys
 import time
 from typing import Any
@@ -88,6 +89,9 @@ class Limit:
             return
 
 
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
 def stacks_of(first: int) -> str:
     """Return the stacks of all threads as text, that of the thread first before the others."""
     import threading
@@ -100,7 +104,15 @@ def stacks_of(first: int) -> str:
     for ident in sorted(frames, key=lambda i: i != first):
         if ident == me or (ident not in names and ident != first):
             continue
-        parts.append(f"Thread {names.get(ident, ident)} (most recent call last):\n")
-        parts += traceback.format_stack(frames[ident])
+        if ident == first:
+            # What the task does, and not how it came to run.
+            own = [f for f, _ in traceback.walk_stack(frames[ident])]
+            ours = next((i for i, f in enumerate(own) if os.path.dirname(f.f_code.co_filename) == _HERE), len(own))
+            stack = traceback.StackSummary.extract((f, f.f_lineno) for f in reversed(own[:ours]))
+            parts.append("Task (most recent call last):\n")
+            parts += stack.format()
+        else:
+            parts.append(f"Thread {names.get(ident, ident)} (most recent call last):\n")
+            parts += traceback.format_stack(frames[ident])
         parts.append("\n")
     return "".join(parts)

@@ -55,7 +55,9 @@ def main():
     converter.set_bitstring_cache({key: format(key, "b") for key in range(ENTRIES)})
     integers = random.Random(0).choices(range(ENTRIES), k=items)
     print(f"{items:,} integers, {WORKERS} workers\n")
-    print("                                  seconds   again   pickles of the converter")
+    print(
+        "                                  seconds   again   pickles of the converter"
+    )
 
     start = time.perf_counter()
     want = [converter.convert(n) for n in integers]
@@ -73,12 +75,23 @@ def main():
                 bills.append(p)
         assert all(map(np.array_equal, got, want))
         again = f"{seconds[1]:7.2f}" if maps == 2 else 7 * " "
-        print(f"{name:<33} {seconds[0]:7.2f} {again} {IntToBitarrayConverter.pickled:7}")
+        print(
+            f"{name:<33} {seconds[0]:7.2f} {again} {IntToBitarrayConverter.pickled:7}"
+        )
 
     bills = []
-    way("multiprocessing, bound method", lambda: multiprocessing.Pool(WORKERS), converter.convert, 1)
+    way(
+        "multiprocessing, bound method",
+        lambda: multiprocessing.Pool(WORKERS),
+        converter.convert,
+        1,
+    )
     way("brine, bound method", lambda: brine.Pool(WORKERS), converter.convert)
-    way("brine, expect_initret", lambda: brine.Pool(WORKERS, identity, (converter,), expect_initret=True), convert)
+    way(
+        "brine, expect_initret",
+        lambda: brine.Pool(WORKERS, identity, (converter,), expect_initret=True),
+        convert,
+    )
     print("\nThe bill of the bound method:\n", flush=True)
     bills[0].report()
 

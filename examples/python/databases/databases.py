@@ -52,11 +52,17 @@ def pattern_one(folder):
         seconds = time.perf_counter() - start
     with engine.connect() as connection:
         count = connection.scalar(sa.select(sa.func.count()).select_from(records))
-        processes = connection.scalar(sa.select(sa.func.count(records.c.process.distinct())))
-        own = connection.scalar(sa.select(sa.func.count()).where(records.c.process == os.getpid()))
+        processes = connection.scalar(
+            sa.select(sa.func.count(records.c.process.distinct()))
+        )
+        own = connection.scalar(
+            sa.select(sa.func.count()).where(records.c.process == os.getpid())
+        )
     engine.dispose()
     assert (count, own) == (RECORDS, 0)
-    print(f"{count:,} records inserted by {processes} processes in {seconds:.2f} s, none by this one")
+    print(
+        f"{count:,} records inserted by {processes} processes in {seconds:.2f} s, none by this one"
+    )
 
 
 def identity(int_to_binary):
@@ -89,9 +95,18 @@ def pattern_two(bits):
     int_to_binary = {i: bin(i) for i in ints}
     context = multiprocessing.get_context("spawn")
     ways = {
-        "multiprocessing, a global": lambda: (context.Pool(WORKERS, keep, (int_to_binary,)), count_bits_global),
+        "multiprocessing, a global": lambda: (
+            context.Pool(WORKERS, keep, (int_to_binary,)),
+            count_bits_global,
+        ),
         "brine, expect_initret": lambda: (
-            brine.Pool(WORKERS, identity, (int_to_binary,), context=context, expect_initret=True),
+            brine.Pool(
+                WORKERS,
+                identity,
+                (int_to_binary,),
+                context=context,
+                expect_initret=True,
+            ),
             count_bits,
         ),
     }

@@ -60,7 +60,9 @@ def memory():
             p = parents[p]
         if p == os.getpid():
             with open(f"/proc/{pid}/smaps_rollup") as f:
-                size += next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+                size += next(
+                    int(line.split()[1]) for line in f if line.startswith("Pss:")
+                )
     return size / 1024
 
 
@@ -78,7 +80,10 @@ def measure(name, make, function, data):
     pool.join()
     later = (laps[-1] - laps[0]) / (ROUNDS - 1)
     what = f"{len(data):>11,}  {type(data).__module__ + '.' + type(data).__name__:<13}  {name:<15}"
-    print(f"{what} {laps[0] - start:11.2f} s {later * 1e3:9.1f} ms {grown:13.0f} MB", flush=True)
+    print(
+        f"{what} {laps[0] - start:11.2f} s {later * 1e3:9.1f} ms {grown:13.0f} MB",
+        flush=True,
+    )
 
 
 def main():
@@ -90,10 +95,14 @@ def main():
         return context.Pool(WORKERS, keep, (data,))
 
     def ours(data):
-        return brine.Pool(WORKERS, identity, (data,), context=context, expect_initret=True)
+        return brine.Pool(
+            WORKERS, identity, (data,), context=context, expect_initret=True
+        )
 
     brine.size_warning = None  # large is what is meant
-    print("   integers                   pool              first map   later maps   memory grew by")
+    print(
+        "   integers                   pool              first map   later maps   memory grew by"
+    )
     for size in SIZES:
         if size > largest:
             break
