@@ -10,9 +10,7 @@ import os
 import sys
 
 if sys.path[0] == os.path.dirname(os.path.abspath(__file__)):
-    del sys.path[
-        0
-    ]  # the standard library has a module of this file's name, and needs it
+    del sys.path[0]  # the standard library has a module of this file's name, and needs it
 
 import random
 import time
@@ -47,9 +45,7 @@ def main():
     start = time.perf_counter()
     with Pool(WORKERS) as pool:
         got = pool.map(converter.convert, numbers)
-    print(
-        f"{WORKERS} processes of {type(pool).__module__}: {time.perf_counter() - start:.2f} s"
-    )
+    print(f"{WORKERS} processes of {type(pool).__module__}: {time.perf_counter() - start:.2f} s")
     assert got == want
 
 

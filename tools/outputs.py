@@ -13,9 +13,7 @@ import re
 import subprocess
 import sys
 
-BLOCK = re.compile(
-    r"(<!-- output of: (?P<command>.+?) -->\n```[a-z]*\n)(?P<old>.*?)(```\n)", re.DOTALL
-)
+BLOCK = re.compile(r"(<!-- output of: (?P<command>.+?) -->\n```[a-z]*\n)(?P<old>.*?)(```\n)", re.DOTALL)
 
 
 def main() -> int:

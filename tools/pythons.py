@@ -27,11 +27,7 @@ def find(version: str) -> str:
     """Return the path of an interpreter of a version, or nothing. What can't be run, as a shim of pyenv, is none."""
     pyenv = output(["pyenv", "root"]) if shutil.which("pyenv") else ""
     dirs = os.environ.get("PATH", "").split(os.pathsep)
-    dirs += (
-        sorted(glob.glob(os.path.join(pyenv, "versions", version + ".*", "bin")))
-        if pyenv
-        else []
-    )
+    dirs += sorted(glob.glob(os.path.join(pyenv, "versions", version + ".*", "bin"))) if pyenv else []
     script = "import sys, venv; print(sys.executable if sys.implementation.name == 'cpython' else '')"
     for dir in dirs:
         path = os.path.join(dir, "python" + version)
@@ -43,9 +39,7 @@ def find(version: str) -> str:
 def output(command: list[str]) -> str:
     """Return what a command prints, or nothing if it fails."""
     try:
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=30
-        ).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -31,9 +31,7 @@ LIMIT = 180  # seconds for one sample
 def main() -> int:
     """Run what the arguments say."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--run", default="", help="rows whose name matches this expression"
-    )
+    parser.add_argument("--run", default="", help="rows whose name matches this expression")
     parser.add_argument(
         "--pools",
         default="",
@@ -42,9 +40,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--short", action="store_true", help="small sizes, one round")
     parser.add_argument("--json", metavar="FILE", help="write all samples")
-    parser.add_argument(
-        "--sample", nargs=2, metavar=("ROW", "POOL"), help=argparse.SUPPRESS
-    )
+    parser.add_argument("--sample", nargs=2, metavar=("ROW", "POOL"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.sample:
         print(json.dumps(sample(*args.sample, args.short)))
@@ -82,18 +78,14 @@ def memory() -> int:
                 pid, rest = f.read().split(" (", 1)
         except OSError:  # it has ended
             continue
-        children.setdefault(int(rest.rpartition(") ")[2].split()[1]), []).append(
-            int(pid)
-        )
+        children.setdefault(int(rest.rpartition(") ")[2].split()[1]), []).append(int(pid))
     size, todo = 0, [os.getpid()]
     while todo:
         pid = todo.pop()
         todo.extend(children.get(pid, ()))
         try:
             with open(f"/proc/{pid}/smaps_rollup") as f:
-                size += next(
-                    int(line.split()[1]) << 10 for line in f if line.startswith("Pss:")
-                )
+                size += next(int(line.split()[1]) << 10 for line in f if line.startswith("Pss:"))
         except (OSError, StopIteration):
             continue
     return size
@@ -106,11 +98,7 @@ def bench(args: argparse.Namespace) -> int:
     """Run the rows, and print the tables."""
     there, missing = [], []
     for name, pool in POOLS.items():
-        (
-            there
-            if importlib.util.find_spec(pool.module.partition(".")[0])
-            else missing
-        ).append(name)
+        (there if importlib.util.find_spec(pool.module.partition(".")[0]) else missing).append(name)
     wanted = [n for n in there if re.search(args.pools, n) or n.startswith("brine")]
     chosen = [r for r in rows.ROWS if re.search(args.run, r)]
     rounds = 1 if args.short else args.rounds
@@ -118,17 +106,13 @@ def bench(args: argparse.Namespace) -> int:
         f"Python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, ",
         end="",
     )
-    print(
-        f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}, {pools.WORKERS} workers, {rounds} rounds"
-    )
+    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}, {pools.WORKERS} workers, {rounds} rounds")
     if missing:
         print(f"\nNot importable, and so left out: {', '.join(missing)}.")
     samples: dict[str, dict[str, list[dict[str, float] | None]]] = {}
     errors = []
     for row in chosen:
-        samples[row] = {
-            n: [] for n in wanted if not rows.ROWS[row].only or n in rows.ROWS[row].only
-        }
+        samples[row] = {n: [] for n in wanted if not rows.ROWS[row].only or n in rows.ROWS[row].only}
         for i in range(rounds):
             for name, found in samples[row].items():
                 progress(f"{row}, round {i + 1}, {name}")
@@ -144,16 +128,7 @@ def bench(args: argparse.Namespace) -> int:
     if args.json:
         with open(args.json, "w") as f:
             json.dump(samples, f, indent=1)
-    return (
-        1
-        if any(
-            None in samples[r][n]
-            for r in samples
-            for n in samples[r]
-            if n.startswith("brine")
-        )
-        else 0
-    )
+    return 1 if any(None in samples[r][n] for r in samples for n in samples[r] if n.startswith("brine")) else 0
 
 
 def ask(row: str, name: str, short: bool) -> tuple[dict[str, float] | None, str]:
@@ -205,11 +180,7 @@ def show(samples: dict[str, dict[str, list[Any]]], names: list[str]) -> None:
 
     def figure(row: str, name: str) -> float | None:
         seconds = median(row, name, "seconds")
-        return (
-            None
-            if seconds is None
-            else seconds * {"ns": 1e9, "µs": 1e6, "ms": 1e3}[rows.ROWS[row].unit]
-        )
+        return None if seconds is None else seconds * {"ns": 1e9, "µs": 1e6, "ms": 1e3}[rows.ROWS[row].unit]
 
     peers = [n for n in names if not n.startswith("brine")]
     table("Medians", samples, names, figure, lambda row: rows.ROWS[row].unit)

@@ -31,11 +31,7 @@ class Pool:
     def open(self, make: Callable[..., Any] | None = None, *args: Any) -> None:
         """Start the workers."""
         context = importlib.import_module("multiprocessing").get_context(self.method)
-        init = (
-            {}
-            if make is None
-            else {"initializer": tasks.keep, "initargs": (make, *args)}
-        )
+        init = {} if make is None else {"initializer": tasks.keep, "initargs": (make, *args)}
         self.pool = context.Pool(WORKERS, **init)
 
     def call(self, f: Callable[..., Any], *args: Any) -> Any:
@@ -70,11 +66,7 @@ class Brine(Pool):
 
     def open(self, make: Callable[..., Any] | None = None, *args: Any) -> None:
         context = importlib.import_module("multiprocessing").get_context(self.method)
-        init = (
-            {}
-            if make is None
-            else {"initializer": make, "initargs": args, "expect_initret": True}
-        )
+        init = {} if make is None else {"initializer": make, "initargs": args, "expect_initret": True}
         self.pool = self.library.Pool(WORKERS, context=context, **init)
 
     def state(self, f: Callable[..., Any], xs: Iterable[Any]) -> list[Any]:
@@ -95,14 +87,8 @@ class Executor(Pool):
 
     def open(self, make: Callable[..., Any] | None = None, *args: Any) -> None:
         context = importlib.import_module("multiprocessing").get_context(self.method)
-        init = (
-            {}
-            if make is None
-            else {"initializer": tasks.keep, "initargs": (make, *args)}
-        )
-        self.pool = self.library.ProcessPoolExecutor(
-            WORKERS, mp_context=context, **init
-        )
+        init = {} if make is None else {"initializer": tasks.keep, "initargs": (make, *args)}
+        self.pool = self.library.ProcessPoolExecutor(WORKERS, mp_context=context, **init)
 
     def call(self, f: Callable[..., Any], *args: Any) -> Any:
         return self.pool.submit(f, *args).result()
@@ -120,11 +106,7 @@ class Pebble(Pool):
     module = "pebble"
 
     def open(self, make: Callable[..., Any] | None = None, *args: Any) -> None:
-        init = (
-            {}
-            if make is None
-            else {"initializer": tasks.keep, "initargs": (make, *args)}
-        )
+        init = {} if make is None else {"initializer": tasks.keep, "initargs": (make, *args)}
         self.pool = self.library.ProcessPool(WORKERS, **init)
 
     def call(self, f: Callable[..., Any], *args: Any) -> Any:
@@ -141,17 +123,9 @@ class Mpire(Pool):
 
     def open(self, make: Callable[..., Any] | None = None, *args: Any) -> None:
         self.given = make is tasks.nop
-        self.init = (
-            None if make is None or self.given else functools.partial(_fill, make, args)
-        )
-        more = (
-            {"shared_objects": args[0]}
-            if self.given
-            else {"use_worker_state": self.init is not None}
-        )
-        self.pool = self.library.WorkerPool(
-            WORKERS, start_method=self.method, keep_alive=True, **more
-        )
+        self.init = None if make is None or self.given else functools.partial(_fill, make, args)
+        more = {"shared_objects": args[0]} if self.given else {"use_worker_state": self.init is not None}
+        self.pool = self.library.WorkerPool(WORKERS, start_method=self.method, keep_alive=True, **more)
 
     def call(self, f: Callable[..., Any], *args: Any) -> Any:
         return self.pool.apply(f, args)
@@ -168,9 +142,7 @@ class Mpire(Pool):
 
     def state(self, f: Callable[..., Any], xs: Iterable[Any]) -> list[Any]:
         return self.map(
-            functools.partial(
-                tasks.with_shared if self.given else tasks.with_worker_state, f
-            ),
+            functools.partial(tasks.with_shared if self.given else tasks.with_worker_state, f),
             xs,
         )
 
@@ -202,15 +174,11 @@ class Joblib(Pool):
     def state(self, f: Callable[..., Any], xs: Iterable[Any]) -> list[Any]:
         if self.make is tasks.nop:
             return self.pool(self.library.delayed(f)(x, self.args[0]) for x in xs)
-        return self.pool(
-            self.library.delayed(_made)(f, x, self.make, self.args) for x in xs
-        )
+        return self.pool(self.library.delayed(_made)(f, x, self.make, self.args) for x in xs)
 
     def close(self) -> None:
         self.pool.__exit__(None, None, None)
-        importlib.import_module(
-            "joblib.externals.loky"
-        ).get_reusable_executor().shutdown()
+        importlib.import_module("joblib.externals.loky").get_reusable_executor().shutdown()
 
 
 def _made(f: Callable[..., Any], x: Any, make: Callable[..., Any], args: Any) -> Any:
@@ -244,9 +212,7 @@ class Ray(Pool):
         return self.library.get(self.remote(f).remote(*args))
 
     def map(self, f: Callable[[Any], Any], xs: Iterable[Any]) -> list[Any]:
-        put: dict[
-            int, Any
-        ] = {}  # an array that comes again is put once, as Ray's users do
+        put: dict[int, Any] = {}  # an array that comes again is put once, as Ray's users do
         refs = []
         for x in xs:
             if hasattr(x, "nbytes") and id(x) not in put:

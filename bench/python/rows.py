@@ -142,9 +142,7 @@ def stateful_start(pool: Pool, short: bool) -> float:
     digits = {n: format(n, "b") for n in range(1 << (16 if short else 20))}
     start = clock()
     pool.open(tasks.nop, digits)
-    assert pool.state(tasks.look_up, range(4 * WORKERS)) == [
-        digits[n] for n in range(4 * WORKERS)
-    ]
+    assert pool.state(tasks.look_up, range(4 * WORKERS)) == [digits[n] for n in range(4 * WORKERS)]
     return clock() - start
 
 
@@ -188,10 +186,7 @@ def numerical(pool: Pool, short: bool, stock: bool = False) -> float:
         got = pool.state(tasks.filter_state, kernels)
     elif isinstance(pool, pools.Joblib):
         pool.open()
-        got = pool.pool(
-            pool.library.delayed(tasks.filter_image)(image, kernel)
-            for kernel in kernels
-        )
+        got = pool.pool(pool.library.delayed(tasks.filter_image)(image, kernel) for kernel in kernels)
     else:
         pool.open()
         got = pool.map(functools.partial(tasks.filter_image, image), kernels)
@@ -204,10 +199,7 @@ def stateful(pool: Pool, short: bool) -> float:
     """Count prefixes of words, each worker for itself. A twentieth of the published documents: 100."""
     random = importlib.import_module("random").Random(1)
     documents = [
-        [
-            random.randbytes(20)
-            for _ in range((15_000 if i % 2 == 0 else 5_000) // (20 if short else 1))
-        ]
+        [random.randbytes(20) for _ in range((15_000 if i % 2 == 0 else 5_000) // (20 if short else 1))]
         for i in range(20 if short else 100)
     ]
     start = clock()
@@ -216,11 +208,7 @@ def stateful(pool: Pool, short: bool) -> float:
         pool.state(tasks.count_document, documents)
         sets = [pool.library.get(actor.get.remote("popular")) for actor in pool.actors]
     elif isinstance(pool, (pools.Brine, pools.Mpire)):
-        queue = (
-            importlib.import_module("multiprocessing")
-            .get_context(pool.method)
-            .SimpleQueue()
-        )
+        queue = importlib.import_module("multiprocessing").get_context(pool.method).SimpleQueue()
         pool.open(tasks.count_until_end, queue)
         pool.state(tasks.count_document, documents)
         sets = _end(pool, queue)
@@ -318,9 +306,7 @@ ROWS = {
         "seed 000: a bound method, eight workers, a million arrays as results",
         STOCK,
     ),
-    "bytes": Row(
-        functools.partial(echo, random_bytes), "ms", "64 MB of bytes there and back"
-    ),
+    "bytes": Row(functools.partial(echo, random_bytes), "ms", "64 MB of bytes there and back"),
     "array": Row(
         functools.partial(echo, random_array),
         "ms",
@@ -332,19 +318,11 @@ ROWS = {
         "ms",
         "start with a dictionary of a million entries, until it was used",
     ),
-    "fixed, first": Row(
-        fixed_first, "ms", "start with 25 million integers, until the first map is done"
-    ),
+    "fixed, first": Row(fixed_first, "ms", "start with 25 million integers, until the first map is done"),
     "fixed, later": Row(fixed_later, "ms", "each further map"),
     "mpire 1": Row(numerical, "ms", "mpire's numerical computation, whole program"),
-    "mpire 1, as stock": Row(
-        functools.partial(numerical, stock=True), "ms", AS_STOCK, STOCK
-    ),
+    "mpire 1, as stock": Row(functools.partial(numerical, stock=True), "ms", AS_STOCK, STOCK),
     "mpire 2": Row(stateful, "ms", "mpire's stateful computation, whole program"),
-    "mpire 3": Row(
-        expensive_start, "ms", "mpire's expensive initialization, whole program"
-    ),
-    "mpire 3, as stock": Row(
-        functools.partial(expensive_start, stock=True), "ms", AS_STOCK, STOCK
-    ),
+    "mpire 3": Row(expensive_start, "ms", "mpire's expensive initialization, whole program"),
+    "mpire 3, as stock": Row(functools.partial(expensive_start, stock=True), "ms", AS_STOCK, STOCK),
 }

@@ -55,9 +55,7 @@ def main():
     converter.set_bitstring_cache({key: format(key, "b") for key in range(ENTRIES)})
     integers = random.Random(0).choices(range(ENTRIES), k=items)
     print(f"{items:,} integers, {WORKERS} workers\n")
-    print(
-        "                                  seconds   again   pickles of the converter"
-    )
+    print("                                  seconds   again   pickles of the converter")
 
     start = time.perf_counter()
     want = [converter.convert(n) for n in integers]
@@ -75,9 +73,7 @@ def main():
                 bills.append(p)
         assert all(map(np.array_equal, got, want))
         again = f"{seconds[1]:7.2f}" if maps == 2 else 7 * " "
-        print(
-            f"{name:<33} {seconds[0]:7.2f} {again} {IntToBitarrayConverter.pickled:7}"
-        )
+        print(f"{name:<33} {seconds[0]:7.2f} {again} {IntToBitarrayConverter.pickled:7}")
 
     bills = []
     way(

@@ -52,17 +52,11 @@ def pattern_one(folder):
         seconds = time.perf_counter() - start
     with engine.connect() as connection:
         count = connection.scalar(sa.select(sa.func.count()).select_from(records))
-        processes = connection.scalar(
-            sa.select(sa.func.count(records.c.process.distinct()))
-        )
-        own = connection.scalar(
-            sa.select(sa.func.count()).where(records.c.process == os.getpid())
-        )
+        processes = connection.scalar(sa.select(sa.func.count(records.c.process.distinct())))
+        own = connection.scalar(sa.select(sa.func.count()).where(records.c.process == os.getpid()))
     engine.dispose()
     assert (count, own) == (RECORDS, 0)
-    print(
-        f"{count:,} records inserted by {processes} processes in {seconds:.2f} s, none by this one"
-    )
+    print(f"{count:,} records inserted by {processes} processes in {seconds:.2f} s, none by this one")
 
 
 def identity(int_to_binary):

@@ -54,11 +54,7 @@ def main():
     for method in "fork", "spawn":
         for module in multiprocessing, brine:
             context = multiprocessing.get_context(method)
-            pool = (
-                context.Pool(2)
-                if module is multiprocessing
-                else brine.Pool(2, context=context)
-            )
+            pool = context.Pool(2) if module is multiprocessing else brine.Pool(2, context=context)
             print(f"{module.__name__}, {method}:")
             for name, text in submit(pool, functions).items():
                 print(f"  {name:<11} {text}")

@@ -60,9 +60,7 @@ def memory():
             p = parents[p]
         if p == os.getpid():
             with open(f"/proc/{pid}/smaps_rollup") as f:
-                size += next(
-                    int(line.split()[1]) for line in f if line.startswith("Pss:")
-                )
+                size += next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
     return size / 1024
 
 
@@ -95,14 +93,10 @@ def main():
         return context.Pool(WORKERS, keep, (data,))
 
     def ours(data):
-        return brine.Pool(
-            WORKERS, identity, (data,), context=context, expect_initret=True
-        )
+        return brine.Pool(WORKERS, identity, (data,), context=context, expect_initret=True)
 
     brine.size_warning = None  # large is what is meant
-    print(
-        "   integers                   pool              first map   later maps   memory grew by"
-    )
+    print("   integers                   pool              first map   later maps   memory grew by")
     for size in SIZES:
         if size > largest:
             break
