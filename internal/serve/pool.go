@@ -192,7 +192,18 @@ func (c *connection) lease(h header) error {
 	if l := p.e.Lend(); l != nil {
 		answer.worker = l.Worker()
 		id, received = l.Position()
+		c.mu.Lock()
 		c.loans[answer.worker] = l
+		w := c.workers[answer.worker]
+		c.mu.Unlock()
+		if w != nil {
+			// If it has just ended, watch took it for one that isn't lent.
+			select {
+			case <-w.Ended():
+				defer c.running.Go(w.tell)
+			default:
+			}
+		}
 	}
 	c.out.frame(answer, func(b []byte) []byte { return appendU64(appendU64(b, id), received) })
 	return nil
@@ -205,11 +216,13 @@ func (p *pool) revoke(worker uint32) {
 
 // unlease takes a worker back.
 func (c *connection) unlease(h header, payload []byte) error {
+	c.mu.Lock()
 	l := c.loans[h.worker]
+	delete(c.loans, h.worker)
+	c.mu.Unlock()
 	if l == nil {
 		return wrong("unlease: worker %d is not leased", h.worker)
 	}
-	delete(c.loans, h.worker)
 	var r engine.Receipt
 	p := parser{Rest: payload}
 	r.NextID, r.Received = p.U64(), p.U64()
