@@ -8,22 +8,24 @@ is its task's error, and ``pool.report()`` says what was sent.
 
 from __future__ import annotations
 
-from multiprocessing.pool import ThreadPool
+from typing import TYPE_CHECKING, Any
 
-from ._failure import RemoteError
-from ._report import report_at_exit as _report_at_exit  # noqa: F401  (for what `brine run` puts before a program)
-from .errors import (
-    CancelledError,
-    CrashError,
-    EngineError,
-    PoolClosedError,
-    SendError,
-    SizeWarning,
-    TaskTimeoutError,
-    TimeoutError,
-)
-from .pool import Pool
-from .results import AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
+if TYPE_CHECKING:
+    from multiprocessing.pool import ThreadPool
+
+    from ._failure import RemoteError
+    from .errors import (
+        CancelledError,
+        CrashError,
+        EngineError,
+        PoolClosedError,
+        SendError,
+        SizeWarning,
+        TaskTimeoutError,
+        TimeoutError,
+    )
+    from .pool import Pool
+    from .results import AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
 
 __version__ = "0.4.0"
 
@@ -48,3 +50,39 @@ __all__ = [
     "TimeoutError",
     "size_warning",
 ]
+
+_ERRORS = "brine.errors"
+_HOMES = {
+    "AsyncResult": "brine.results",
+    "CancelledError": _ERRORS,
+    "CrashError": _ERRORS,
+    "EngineError": _ERRORS,
+    "IMapIterator": "brine.results",
+    "IMapUnorderedIterator": "brine.results",
+    "MapResult": "brine.results",
+    "Pool": "brine.pool",
+    "PoolClosedError": _ERRORS,
+    "RemoteError": "brine._failure",
+    "SendError": _ERRORS,
+    "SizeWarning": _ERRORS,
+    "TaskTimeoutError": _ERRORS,
+    "ThreadPool": "multiprocessing.pool",
+    "TimeoutError": _ERRORS,
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: workers, which import this package too, don't need the client's half of it."""
+    import importlib
+
+    if name == "_report_at_exit":
+        return importlib.import_module("brine._report").report_at_exit
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,6 +18,7 @@ import threading
 from multiprocessing import util
 from typing import Any, Callable, Optional
 
+from . import _entry as entry
 from . import _failure as failures
 from . import _memory as memory
 from . import _process as process
@@ -151,7 +152,7 @@ class Core:
             arena = memory.arena()
             target = self._make_process(
                 self.ctx,
-                target=process.run,
+                target=entry.run,
                 args=(
                     worker.inherited(arena.fd if arena is not None else -1),
                     self._handed,

@@ -12,10 +12,11 @@ import pickle
 import socket
 import threading
 import time
-from multiprocessing import connection, context, heap, reduction
+from multiprocessing import connection, heap
 from typing import Any, Optional
 
 from . import _descriptors as descriptors
+from . import _entry as entry
 from . import _memory as memory
 from . import _payload as payload
 from . import _send as send
@@ -24,24 +25,6 @@ from . import _send as send
 NAMES = ("task", "result", "control", "crash", "journal", "leases", "stderr")
 _REAPING = 1000  # milliseconds that another thread may take to write an exit code down
 _KEPT = ("journal", "leases", "arena")  # by the client too
-
-
-class Inherited:
-    """The worker's descriptors, as an argument of its process.
-
-    With fork they are inherited under their numbers. With spawn and forkserver, pickling this, which happens while the
-    process is being started, passes them on.
-    """
-
-    def __init__(self, **fds: int) -> None:
-        self.fds = fds
-
-    def __getstate__(self) -> dict[str, Any]:
-        context.assert_spawning(self)
-        return {name: reduction.DupFd(fd) for name, fd in self.fds.items()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.fds = {name: fd.detach() for name, fd in state.items()}
 
 
 class Worker:
@@ -66,10 +49,10 @@ class Worker:
         self._closing = False
         self._lock = threading.Lock()
 
-    def inherited(self, arena: int) -> Inherited:
+    def inherited(self, arena: int) -> entry.Inherited:
         """Return the descriptors for the process, with that of the client's arena."""
         self._given["arena"] = arena
-        return Inherited(**self._given)
+        return entry.Inherited(**self._given)
 
     def start(self, process: Any) -> None:
         """Start the process. Whether or not it starts, what the client doesn't need of its descriptors is closed."""
@@ -163,7 +146,7 @@ def configuration(ctx: Any, options: Any, account: Any) -> tuple[Configuration, 
                 inherited[i] = arg
                 args[i] = None
         try:
-            data = _dump((_initialize, (options.initializer, tuple(args)), options.expect_initret))
+            data = _dump((entry.initialize, (options.initializer, tuple(args)), options.expect_initret))
         except Exception:
             return Configuration(b"", None), (options.initializer, options.initargs)
     send.warn_if_large(
@@ -188,38 +171,8 @@ class _ConfigurationPickler(pickle.Pickler):
         if isinstance(obj, _ONCE):
             raise pickle.PicklingError(f"{type(obj).__name__} can only be inherited")
         if type(obj) is array.array and obj.typecode not in "uw":
-            return _fill, (obj.typecode, pickle.PickleBuffer(obj))
+            return entry.fill, (obj.typecode, pickle.PickleBuffer(obj))
         return NotImplemented
 
 
-def _fill(typecode: str, data: Any) -> array.array[Any]:
-    """Return the array that was sent as a buffer, which is copied once less than the bytes of the array's own pickle."""
-    filled = array.array(typecode)
-    filled.frombytes(data)
-    return filled
-
-
 _ONCE = (connection.Connection, socket.socket, heap.Arena)
-
-
-_handed: dict[int, Any] = {}  # in a worker: arguments of the initializer that came with the process, by position
-
-
-def _initialize(initializer: Any, initargs: tuple[Any, ...]) -> Any:
-    """Call an initializer of which some arguments came with the process."""
-    args = list(initargs)
-    for i, arg in _handed.items():
-        args[i] = arg
-    return initializer(*args)
-
-
-def run(inherited: Inherited, handed: Any, expect_initret: bool, depth: int) -> None:
-    """Be a worker: the target of its process."""
-    from . import _worker
-
-    initializer, initargs = None, ()
-    if isinstance(handed, dict):
-        _handed.update(handed)
-    elif handed is not None:
-        initializer, initargs = handed
-    _worker.main(inherited, initializer=initializer, initargs=initargs, expect_initret=expect_initret, depth=depth)
