@@ -26,7 +26,7 @@ type Foreign struct {
 }
 
 // Adopted is a process that somebody else has started, and reaps when it has been told that it may: until then, its
-// number can't be another's. How it exited is not known here. Its methods are safe for concurrent use.
+// number can't be another's. Its methods are safe for concurrent use.
 type Adopted struct {
 	pid    int
 	handle handle
@@ -64,24 +64,16 @@ func Adopt(f Foreign) (*Adopted, error) {
 
 // watch is Process's, but for the wait.
 func (p *Adopted) watch(copies []copying) {
-	done := make(chan struct{}, len(copies))
-	for _, c := range copies {
-		go func() { c.run(); done <- struct{}{} }()
-	}
-	p.handle.await()
-	p.status = exitStatus(p.pid)
-	p.mu.Lock()
-	p.closed = true
-	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // the group; nobody has reaped the ended process
-	p.handle.close()
-	p.mu.Unlock()
-	close(p.ended)
-	for _, c := range copies {
-		_ = c.from.SetReadDeadline(time.Now().Add(lingering))
-	}
-	for range copies {
-		<-done
-	}
+	carry(copies, func() {
+		p.handle.await()
+		p.status = exitStatus(p.pid)
+		p.mu.Lock()
+		p.closed = true
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL) // the group; nobody has reaped the ended process
+		p.handle.close()
+		p.mu.Unlock()
+		close(p.ended)
+	})
 	close(p.gone)
 }
 
@@ -134,7 +126,7 @@ func (p *Adopted) signal(s syscall.Signal, group bool) {
 	}
 }
 
-// Autopsy waits for the process's end and the last of its output. State and Memory are not known.
+// Autopsy waits for the process's end and the last of its output. State and Memory are not known, Status may be.
 func (p *Adopted) Autopsy() Autopsy {
 	<-p.gone
 	return Autopsy{Status: p.status, Report: p.crash.bytes(), Stderr: p.stderr.bytes()}

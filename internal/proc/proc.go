@@ -142,21 +142,13 @@ func startProcess(s Spec, std []*os.File) (*os.Process, error) {
 
 // watch waits for the process, takes its own children down with it, and sees its output to the end.
 func (p *Process) watch(copies []copying) {
-	done := make(chan struct{}, len(copies))
-	for _, c := range copies {
-		go func() { c.run(); done <- struct{}{} }()
-	}
-	if awaitExit(p.p.Pid) {
-		_ = syscall.Kill(-p.p.Pid, syscall.SIGKILL) // the group; the ended process still holds its number
-	}
-	p.state, _ = p.p.Wait()
-	close(p.ended)
-	for _, c := range copies {
-		_ = c.from.SetReadDeadline(time.Now().Add(lingering))
-	}
-	for range copies {
-		<-done
-	}
+	carry(copies, func() {
+		if awaitExit(p.p.Pid) {
+			_ = syscall.Kill(-p.p.Pid, syscall.SIGKILL) // the group; the ended process still holds its number
+		}
+		p.state, _ = p.p.Wait()
+		close(p.ended)
+	})
 	close(p.gone)
 }
 
@@ -197,6 +189,21 @@ type copying struct {
 	to    io.Writer    // nil: nowhere
 	tail  *tail        // nil: none is kept
 	quiet *atomic.Bool // true: no longer to to
+}
+
+// carry copies while await waits for the process's end, and then for a moment longer.
+func carry(copies []copying, await func()) {
+	done := make(chan struct{}, len(copies))
+	for _, c := range copies {
+		go func() { c.run(); done <- struct{}{} }()
+	}
+	await()
+	for _, c := range copies {
+		_ = c.from.SetReadDeadline(time.Now().Add(lingering))
+	}
+	for range copies {
+		<-done
+	}
 }
 
 func (c copying) run() {

@@ -18,6 +18,7 @@ import threading
 from multiprocessing import util
 from typing import Any, Callable, Optional
 
+from . import _descriptors as descriptors
 from . import _entry as entry
 from . import _failure as failures
 from . import _memory as memory
@@ -85,7 +86,6 @@ class Core:
         self._callbacks: Optional[queue.SimpleQueue[Any]] = None
         self._callback_thread: Optional[threading.Thread] = None
         self._statistics: Optional[dict[str, Any]] = None
-        self._config_place: Optional[int] = None
         self._hungry = 4 * options.processes
 
     # Opening.
@@ -129,7 +129,7 @@ class Core:
 
     def _not_opened(self, name: str, opened: failures.Failure) -> BaseException:
         if self.engine.dead is not None:
-            return EngineError(str(self.engine.dead))
+            return self._gone()
         if self._start_error is not None:
             return self._start_error
         what = send.name_of(self.options.initializer) if self.options.initializer else name
@@ -172,7 +172,7 @@ class Core:
             self._started(number, worker.pid)
 
     def _refuse(self, number: int, fds: list[int], why: str) -> None:
-        process.descriptors.close(*fds)
+        descriptors.close(*fds)
         self._started(number, 0, why)
 
     def _started(self, number: int, pid: int, why: str = "") -> None:
@@ -224,9 +224,8 @@ class Core:
     def _over(self) -> None:
         """The pool has no workers any more."""
         self.engine.pools.pop(self.number, None)
-        place, self._config_place = self._config.place, None
+        place, self._config.place = self._config.place, None
         self.free(place)
-        self._config.place = None
         self.lane.lost()
         keep_for_the_end({"client": self.account.data(), "engine": self._statistics or {}})
         self.closed.set()
@@ -246,10 +245,11 @@ class Core:
         self.state = TERMINATE
         with self._changed:
             self._opened = failures.Failure(failures.REFUSED, 0, b"", "", ())
-        self._abandon(EngineError(str(self.engine.dead)))
+        self._abandon(self._gone())
         self._over()
 
     def _gone(self) -> BaseException:
+        """Return an exception of its own for each who is told that nothing more comes of the pool."""
         if self.engine.dead is not None:
             return EngineError(str(self.engine.dead))
         return PoolClosedError("brine: the pool was terminated before the task had ended")
@@ -264,12 +264,10 @@ class Core:
 
     def check(self) -> None:
         """Raise ValueError, as multiprocessing's pool does, if the pool takes no calls."""
-        if self.state != RUN:
-            if self.engine.dead is not None:
-                raise EngineError(str(self.engine.dead))
-            raise ValueError("Pool not running")
         if self.engine.dead is not None:
-            raise EngineError(str(self.engine.dead))
+            raise self._gone()
+        if self.state != RUN:
+            raise ValueError("Pool not running")
 
     def submit(
         self,

@@ -20,9 +20,6 @@ UNREAD = 7
 REFUSED = 8
 NONE = 255  # of a pool that could be opened
 
-FUNCTION_NOT_LOADED = "brine.FunctionNotLoaded"
-"""The type of an encoded error which says that the worker could not load the function, so that the task was not begun."""
-
 _STDERR_LINES = 20  # in the text of an exception; its attribute has all that was kept
 
 
@@ -84,7 +81,7 @@ def remote_exception(body: Any) -> BaseException:
             exc, trace = pickle.loads(concrete)
         except Exception as err:
             why = f"loading it raised {type(err).__name__}: {err}"
-    if kind == FUNCTION_NOT_LOADED:
+    if kind == wire.FUNCTION_NOT_LOADED:
         failure = LoadFailure()
         failure.__cause__ = exc
         return failure

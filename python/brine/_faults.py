@@ -13,9 +13,6 @@ from typing import Any, Optional
 from . import _wire as wire
 from ._pickle import dumps
 
-FUNCTION_NOT_LOADED = "brine.FunctionNotLoaded"
-"""The type of an encoded error which says that the worker could not load the function, so that the task was not begun."""
-
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 

@@ -16,6 +16,7 @@ from typing import Any, Optional
 from . import _memory as memory
 from . import _payload as payload
 from . import _send as send
+from ._core import TERMINATE
 from .errors import CancelledError, PoolClosedError, SendError
 
 _BATCH = 512  # tasks that are sent together at most
@@ -24,7 +25,6 @@ _FIRST = 16  # tasks in the first batch, the next has twice as many
 _SNACK = 16  # that are worth a frame when the workers will soon run out
 _LATEST = 1_000_000  # nanoseconds after which a slow iterable's elements are sent one by one
 _KEPT = 1024  # tasks of a job whose arguments are kept, in case that no worker knows the function's name
-_NUMBERS = frozenset((int, float, bool, type(None)))  # types for which plain pickle is all there is
 
 
 class _Raised:
@@ -79,7 +79,6 @@ class Feed:
         self._flushed = 0
         self._largest = 0
         self._tasks = 0  # encoded
-        self._sent = 0
         self._submitted = False
         self._stopped = False
 
@@ -135,14 +134,14 @@ class Feed:
                 if not may_wait:
                     return False
                 core.wait_for_room(lambda: job._cancelled)
-            if job._cancelled or core.state == "TERMINATE":
+            if job._cancelled or core.state == TERMINATE:
                 return self._pull(may_wait)
             part = list(itertools.islice(self._units, size))
             if not part:
                 return True
             began = clock()
             size = min(2 * size, _BATCH)
-            if not _NUMBERS.issuperset(map(type, part)):
+            if not send.NUMBERS.issuperset(map(type, part)):
                 self._units = itertools.chain(part, self._units)
                 return self._pull(may_wait)
             bodies = [b"\0" + dumps(x, 5) for x in part]
@@ -161,7 +160,7 @@ class Feed:
         while True:
             if job._cancelled:
                 raise CancelledError(f"brine: {job._name} was cancelled")
-            if core.state == "TERMINATE":
+            if core.state == TERMINATE:
                 raise PoolClosedError("brine: the pool was terminated before the task was begun")
             if not core.has_room():
                 if not may_wait:
@@ -176,7 +175,7 @@ class Feed:
                 with self._lock:
                     self._flush(True)
                 window.acquire()
-                if job._cancelled or core.state == "TERMINATE":
+                if job._cancelled or core.state == TERMINATE:
                     continue
             if self._stopped:
                 return True
@@ -215,13 +214,14 @@ class Feed:
                     self._flush(True)
 
     def _encode(self, unit: Any) -> tuple[bytes, Optional[int]]:
-        if type(unit) in _NUMBERS:
+        if type(unit) in send.NUMBERS:
             return b"\0" + pickle.dumps(unit, 5), None
         try:
             data = send.dump(unit, lambda: f"argument {self._tasks} of {self._job._name}")
-            if data.size > payload.INLINE:
-                self._core.account.dumped(self._job._name, "argument", 0, data.size - payload.INLINE, data.size, 0)
-            return payload.body(data, memory.arena())
+            body, place = payload.body(data, memory.arena())
+            if place is not None:  # what is in the frame is counted with the batch
+                self._core.account.dumped(self._job._name, "argument", 0, data.size - len(body), data.size, 0)
+            return body, place
         except Exception as err:
             if self._whole:
                 raise
@@ -239,7 +239,6 @@ class Feed:
         spent = self._nanoseconds
         self._core.account.dumped(self._job._name, "argument", len(bodies), self._pending_bytes, self._largest, spent)
         self._pending, self._pending_bytes, self._nanoseconds = [], 0, 0
-        self._sent += len(bodies)
         if self._submitted:
             self._core.extend(self._job, bodies, spent, more)
         else:

@@ -136,11 +136,7 @@ class Lane:
             return True, pickle.loads(memoryview(data)[size + 1 : size + word])
         if word < 2 * wire.IN_ARENA:
             offset, slot, lease = wire.PLACE.unpack_from(data, size)
-            worker.hold()
-            length = word - wire.IN_ARENA
-            return True, payload.load_stored(
-                worker.journal, offset, length, worker.size, lambda: worker.release(slot, lease)
-            )
+            return True, worker.load(offset, word - wire.IN_ARENA, slot, lease)
         self._failed += 1
         length = word & wire.LENGTH_MASK
         return False, failures.remote_exception(memoryview(data)[size : size + length])

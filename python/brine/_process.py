@@ -20,6 +20,7 @@ from . import _entry as entry
 from . import _memory as memory
 from . import _payload as payload
 from . import _send as send
+from ._lent import LEASES_SIZE
 
 # The order in which they come with a start frame: what the worker keeps, then what is for the client alone.
 NAMES = ("task", "result", "control", "crash", "journal", "leases", "stderr")
@@ -45,7 +46,7 @@ class Worker:
         self.exitcode: Optional[int] = None
         self.ended = threading.Event()
         self._leases: Optional[memoryview] = None
-        self._held = 0  # results in its arena that this process still uses
+        self._held = 0  # uses of its descriptors: results in its arena, a lease
         self._closing = False
         self._lock = threading.Lock()
 
@@ -64,13 +65,18 @@ class Worker:
             descriptors.spare(())
             descriptors.close(*(fd for name, fd in self._given.items() if name not in _KEPT))
 
+    def load(self, offset: int, length: int, slot: int, lease: int) -> Any:
+        """Return a result that lies in the worker's arena, which is given back when nothing refers to it any more."""
+        self.hold()
+        return payload.load_stored(self.journal, offset, length, self.size, lambda: self.release(slot, lease))
+
     def hold(self) -> None:
-        """Count a result that lies in the worker's arena and is used from now on."""
+        """Keep the worker's descriptors open beyond its end."""
         with self._lock:
             self._held += 1
 
     def unhold(self) -> None:
-        """End what hold began, for something that has no place."""
+        """End what hold began."""
         with self._lock:
             self._held -= 1
             self._close_if_unused()
@@ -79,8 +85,7 @@ class Worker:
         """Tell the worker that the place of a result is free, and forget it."""
         with self._lock:
             if self._leases is None:
-                size = 4 * 4096
-                self._leases = memoryview(mmap.mmap(self._leases_fd, size)).cast("I")
+                self._leases = memoryview(mmap.mmap(self._leases_fd, LEASES_SIZE)).cast("I")
             self._leases[slot] = lease
             self._held -= 1
             self._close_if_unused()
@@ -109,9 +114,8 @@ def _reap(process: Any) -> Optional[int]:
     for _ in range(_REAPING):
         if process.exitcode is not None:
             break
-        time.sleep(
-            0.001
-        )  # another thread, which starts a process, has just reaped this one, and not written it down yet
+        # Another thread, which starts a process, has just reaped this one, and not written it down yet.
+        time.sleep(0.001)
     return process.exitcode
 
 

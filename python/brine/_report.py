@@ -6,17 +6,16 @@ import os
 import sys
 from typing import Any, TextIO
 
+from ._account import CLASSES
+
 _bills: list[dict[str, Any]] = []  # of pools that are over, if they are wanted at the end
-
-
-_CLASSES = ("function", "initializer", "argument", "result")
 
 
 def write_report(stats: dict[str, Any], file: TextIO) -> None:
     """Write what ``Pool.stats()`` returned as a table."""
     lines = ["function                       what         dumps     bytes       s      loads     bytes       s"]
     for name, classes in sorted(stats["client"].items()):
-        for kind in _CLASSES:
+        for kind in CLASSES:
             if kind not in classes:
                 continue
             cells = []

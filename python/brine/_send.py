@@ -18,6 +18,9 @@ from . import _memory as memory
 from . import _payload as payload
 from .errors import SendError, SizeWarning
 
+NUMBERS = frozenset((int, float, bool, type(None)))
+"""Types for which plain pickle is all there is."""
+
 _NAMES = 256  # functions whose pickle, which is a name, is kept
 _DEPTH = 6  # how far into an object the reason is looked for why it can't be sent
 _PARTS = 2000  # and in how many of its parts
@@ -158,7 +161,7 @@ def dump(obj: Any, what: Callable[[], str], names: tuple[str, ...] = ()) -> Any:
         for i, name in enumerate(names):
             if path.startswith(f"[{i}]"):
                 path = name + path[len(f"[{i}]") :]
-        where = f" at {path}, which is {_article(part)}" if path else ""
+        where = f" at {path}, which is {_kind_of(part)}" if path else ""
         raise SendError(f"brine: {what()} can't be sent{where}: {why}") from err
     warn_if_large(obj, what, data.size)
     return data
@@ -172,11 +175,6 @@ def warn_if_large(obj: Any, what: Callable[[], str], size: int, advice: str = _A
     limit = sys.modules[__package__].size_warning  # the package's, which users set
     if limit is not None and size > limit:
         _warn(obj, what(), size, advice)
-
-
-def body(obj: Any, what: Callable[[], str]) -> tuple[bytes, Optional[int]]:
-    """Return the payload of an object, and its place in the arena if it has one."""
-    return payload.body(dump(obj, what), memory.arena())
 
 
 def children(obj: Any) -> list[tuple[str, Any]]:
@@ -269,5 +267,5 @@ def _content(cell: Any) -> Any:
         return None
 
 
-def _article(part: Any) -> str:
+def _kind_of(part: Any) -> str:
     return f"a {type(part).__module__}.{type(part).__qualname__}"

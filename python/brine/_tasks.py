@@ -230,7 +230,7 @@ class Tasks:
         try:
             bound.call = self._with_initret(self.load(memoryview(body)[1:]))
         except Exception as e:
-            bound.fault = faults.encode(e, _FUNCTION, faults.FUNCTION_NOT_LOADED)
+            bound.fault = faults.encode(e, _FUNCTION, wire.FUNCTION_NOT_LOADED)
         self._bound_ns += _now() - start
 
     def _with_initret(self, call: Any) -> Any:
@@ -417,7 +417,7 @@ class Tasks:
             try:
                 call = self.load(name)
             except Exception as e:
-                raise _NotLoaded(faults.encode(e, _FUNCTION, faults.FUNCTION_NOT_LOADED)) from None
+                raise _NotLoaded(faults.encode(e, _FUNCTION, wire.FUNCTION_NOT_LOADED)) from None
             if flags & _NAMED:
                 if len(self._functions) >= _FUNCTIONS:
                     self._functions.clear()

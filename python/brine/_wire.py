@@ -84,6 +84,9 @@ IN_ARENA = 1 << 55
 """The bit of an item's word that says that the body is in the sender's arena."""
 LENGTH_MASK = IN_ARENA - 1
 
+FUNCTION_NOT_LOADED = "brine.FunctionNotLoaded"
+"""The type of an encoded error which says that the worker could not load the function, so that the task was not begun."""
+
 # Modes of bound arguments.
 MODE_CALL = 1
 MODE_ITEM = 2

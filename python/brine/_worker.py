@@ -34,7 +34,6 @@ depth = 0
 
 _BUFFER = 1 << 20
 _CALLS = 0xFFFFFFFF  # the number of a function that needs no name: calls carry theirs with them
-_ANY = 0xFFFFFFFF  # the number of no function: the tasks of a client that has leased the worker bring theirs along
 _chunk = struct.Struct("<qQ")
 _own: list[int] = []  # descriptors that the children of tasks must not have
 _out: list[Outbox] = []
@@ -256,7 +255,7 @@ class _Worker:
     def _run(self, payload: memoryview, chunk: int, count: int, func: int) -> None:
         if len(payload) < _chunk.size:
             raise ProtocolError(f"a chunk of {len(payload)} bytes")
-        if func not in self._functions and func != _ANY:
+        if func not in self._functions:
             raise ProtocolError(f"chunk {chunk} is for function {func}, which has no name")
         timeout, bound = _chunk.unpack_from(payload)
         if bound and bound not in self._bound:

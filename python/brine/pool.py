@@ -36,8 +36,7 @@ _PARTS = 32  # tasks for each worker that a map without a chunksize is cut into
 _MOST_ELEMENTS = 8192  # in one of them: more gain nothing, and fewer let sending, running and receiving overlap
 _READY = frozenset((list, tuple, range, str, bytes, dict, set, frozenset))  # iterables that keep nobody waiting
 _LANE_ARGUMENTS = 1 << 14  # bytes that go by the lane at most; what is in the arena counts with its place
-_NUMBERS = frozenset((int, float, bool, type(None)))  # types for which plain pickle is all there is
-_STRINGS = frozenset((str, bytes))  # and those for which it is while they are short
+_STRINGS = frozenset((str, bytes))  # types for which plain pickle is all there is, while they are short
 _SHORT = 1024
 _clock = time.perf_counter_ns
 _dumps = pickle.dumps
@@ -158,8 +157,6 @@ class Pool(multiprocessing.pool.Pool):
         self._progress = progress
         self._processes = processes
         self._maxtasksperchild = maxtasksperchild
-        self._initializer = initializer
-        self._initargs = initargs
         self._ctx = context or get_context()
         # The engine counts tasks, ends those that are over their time, and tries again; not so in a lane.
         self._in_lanes = maxtasksperchild is None and not self._timeout and not self._retries
@@ -585,7 +582,7 @@ def _are_small(args: tuple[Any, ...]) -> bool:
     """Return whether plain pickle is all that the arguments need."""
     for arg in args:
         kind = type(arg)
-        if kind not in _NUMBERS and not (kind in _STRINGS and len(arg) < _SHORT):
+        if kind not in send.NUMBERS and not (kind in _STRINGS and len(arg) < _SHORT):
             return False
     return True
 

@@ -23,14 +23,6 @@ _PLAIN = wire.IN_ARENA - 1  # the word of an item that is a value, and not in th
 _loads = pickle.loads
 
 
-def load_placed(worker: Any, offset: int, length: int, slot: int, lease: int) -> Any:
-    """Return the value of a result that lies in its worker's arena."""
-    if worker is None:
-        raise wire.ProtocolError("a result lies in the arena of a worker that isn't known")
-    worker.hold()
-    return payload.load_stored(worker.journal, offset, length, worker.size, release=lambda: worker.release(slot, lease))
-
-
 class Job(multiprocessing.pool.ApplyResult):
     """What was submitted to the engine, and has not all been answered."""
 
@@ -76,13 +68,15 @@ class Job(multiprocessing.pool.ApplyResult):
             largest = max(largest, length)
             try:
                 if word & wire.IN_ARENA:
-                    offset, slot, lease = struct.unpack_from("<QII", view, at)
+                    offset, slot, lease = wire.PLACE.unpack_from(view, at)
                     at += 16
                     elsewhere += length - 16
                     who = self._core.engine.workers.get(worker)
                     if word >> 56:
                         raise wire.ProtocolError("an error lies in an arena")
-                    values.append(load_placed(who, offset, length, slot, lease))
+                    if who is None:
+                        raise wire.ProtocolError("a result lies in the arena of a worker that isn't known")
+                    values.append(who.load(offset, length, slot, lease))
                 else:
                     body = view[at : at + length]
                     at += length
@@ -98,33 +92,23 @@ class Job(multiprocessing.pool.ApplyResult):
         core.account.loaded(
             self._name, count - len(errors), at - 8 * count + elsewhere, largest, time.perf_counter_ns() - began
         )
-        if errors:
-            for i in [i for i, err in errors.items() if isinstance(err, LoadFailure)]:
-                if core.send_by_value(self, first + i):
-                    # It is not answered after all; those before and behind it are.
-                    self._split(first, values, errors, i)
-                    return
-                errors[i] = errors[i].__cause__ or errors[i]
-        if self._places:
-            for i in range(first, first + count):
-                core.free(self._places.pop(i, None))
-        self._take(first, values, errors)
+        self._settle(first, values, errors)
 
-    def _split(self, first: int, values: list[Any], errors: dict[int, BaseException], without: int) -> None:
-        """Take all results but one, of which others may be to be sent again too."""
-        for lo, hi in ((0, without), (without + 1, len(values))):
-            part = {i - lo: err for i, err in errors.items() if lo <= i < hi}
-            if lo == hi:
-                continue
-            for i in [i for i, err in part.items() if isinstance(err, LoadFailure)]:
-                if self._core.send_by_value(self, first + lo + i):
-                    self._split(first + lo, values[lo:hi], part, i)
-                    break
-                part[i] = part[i].__cause__ or part[i]
-            else:
-                for i in range(first + lo, first + hi):
-                    self._core.free(self._places.pop(i, None))
-                self._take(first + lo, values[lo:hi], part)
+    def _settle(self, first: int, values: list[Any], errors: dict[int, BaseException]) -> None:
+        """Take results, but for those of tasks that are sent again because their worker didn't know the function."""
+        for i in [i for i, err in errors.items() if isinstance(err, LoadFailure)]:
+            if self._core.send_by_value(self, first + i):
+                for lo, hi in ((0, i), (i + 1, len(values))):
+                    part = {k - lo: err for k, err in errors.items() if lo <= k < hi}
+                    self._settle(first + lo, values[lo:hi], part)
+                return
+            errors[i] = errors[i].__cause__ or errors[i]
+        if not values:
+            return
+        if self._places:
+            for i in range(first, first + len(values)):
+                self._core.free(self._places.pop(i, None))
+        self._take(first, values, errors)
 
     def _failed(self, first: int, failure: Any) -> None:
         self._core.answered(1)
