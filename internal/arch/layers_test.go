@@ -22,19 +22,23 @@ type layer struct {
 var layers = []layer{
 	// The lowest know nothing of one another, so that each can be read alone.
 	{"internal/shm", nil},
+	{"internal/bill", nil},
+	{"internal/pickle", []string{"internal/bill"}},
 	{"internal/frozen", nil},
-	{"internal/codec", []string{"internal/shm"}},
+	{"internal/codec", []string{"internal/bill", "internal/shm"}},
 	{"internal/ledger", nil},
 	{"internal/link", []string{"internal/shm"}},
 	{"internal/proc", nil},
 	{"internal/sched", nil},
 	// The parent's side and the worker's, which agree on what is in link and codec, and don't know each other.
-	{"internal/engine", []string{"internal/codec", "internal/ledger", "internal/link", "internal/proc", "internal/sched", "internal/shm"}},
+	{"internal/engine", []string{"internal/bill", "internal/codec", "internal/ledger", "internal/link", "internal/proc", "internal/sched", "internal/shm"}},
 	{"internal/worker", []string{"internal/codec", "internal/link", "internal/shm"}},
-	// The engine for programs in other languages, which looks into no payload but errors that it makes itself.
-	{"internal/serve", []string{"internal/codec", "internal/engine", "internal/ledger", "internal/link", "internal/proc", "internal/shm"}},
+	// The engine for programs in other languages, which looks into payloads for the bill alone.
+	{"internal/serve", []string{"internal/bill", "internal/codec", "internal/engine", "internal/ledger", "internal/link", "internal/pickle", "internal/proc", "internal/shm"}},
+	// What the processes of a traced Python program say, as a bill.
+	{"internal/trace", []string{"internal/bill", "internal/pickle"}},
 	// The public package puts types on top. What to run next is the engine's business: it does without sched.
-	{".", []string{"internal/codec", "internal/engine", "internal/frozen", "internal/ledger", "internal/link", "internal/proc", "internal/shm", "internal/worker"}},
+	{".", []string{"internal/bill", "internal/codec", "internal/engine", "internal/frozen", "internal/ledger", "internal/link", "internal/proc", "internal/shm", "internal/worker"}},
 	// Users of it. The benchmarks look inside, for the floors beneath each layer.
 	{"bench/...", []string{".", "bench/...", "internal/..."}},
 	{"examples/...", []string{".", "examples/..."}},
