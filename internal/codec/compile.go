@@ -35,6 +35,8 @@ type compiler struct {
 	order []reflect.Type         // the keys of fresh in order of appearance
 	outer map[reflect.Type]bool  // the unnamed layers around the asked-for type, see label
 	pkg   string                 // of the type inside them
+
+	tolerant bool // what cannot be sent becomes a node that says why
 }
 
 // label is how paths begin: with the type, whose unnamed layers ([]T, *T) are
@@ -77,7 +79,10 @@ func (c *compiler) node(t reflect.Type, path string) (*node, error) {
 	c.fresh[t] = n
 	c.order = append(c.order, t)
 	if err := c.fill(n, path); err != nil {
-		return nil, err
+		if !c.tolerant {
+			return nil, err
+		}
+		*n = *refused(n.typ, err)
 	}
 	return n, nil
 }
@@ -95,6 +100,9 @@ func (c *compiler) fill(n *node, path string) error {
 	m := marshalerOf(n.typ)
 	if m != nil && !embeds(n.typ, m) {
 		byMethods(n, m)
+		return nil
+	}
+	if c.tolerant && c.byText(n) {
 		return nil
 	}
 	mark := len(c.order)

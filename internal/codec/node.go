@@ -23,6 +23,7 @@ const (
 	asShared  // a pointer to shared data, which crosses beside the bytes
 	asPad     // a step only: zero bytes up to the floor
 	asSkip    // a step only: takes no bytes, is zero on arrival
+	asRefused // not at all: in the types that Explain makes do with
 )
 
 // memoryRatio bounds the memory of a struct or a marshaler to this many times
@@ -51,6 +52,7 @@ type node struct {
 	marshaler  *marshaler  // asMarshal
 	membership *membership // asInterface
 	anyKey     bool        // asMap: the key holds an interface, so it may be unhashable
+	refusal    error       // asRefused
 }
 
 // A step is one move of a struct's encoding: a run of fields or a single one.

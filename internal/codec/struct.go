@@ -24,15 +24,16 @@ func (c *compiler) structure(n *node, path string) error {
 			}
 			continue
 		}
-		tag := f.Tag.Get(tagKey)
-		switch {
-		case tag == "-":
+		if f.Tag.Get(tagKey) == "-" {
 			l.skip(f, f.Name)
 			continue
-		case tag != "" && tag != "send":
-			return refuseTag(path, f, tag)
-		case tag == "" && !f.IsExported() && !embedsStruct(f):
-			return c.refuseUnexported(path, n.typ, f)
+		}
+		if err := c.undecided(n.typ, f, path); err != nil {
+			if !c.tolerant {
+				return err
+			}
+			l.add(refused(f.Type, err), f.Offset, f.Name)
+			continue
 		}
 		field, err := c.node(f.Type, path+"."+f.Name)
 		if err != nil {
@@ -42,6 +43,19 @@ func (c *compiler) structure(n *node, path string) error {
 	}
 	l.finish(n)
 	return nil
+}
+
+// undecided is the error for a field of owner of which it isn't clear whether it
+// is to be sent.
+func (c *compiler) undecided(owner reflect.Type, f reflect.StructField, path string) error {
+	switch tag := f.Tag.Get(tagKey); {
+	case tag != "" && tag != "send":
+		return refuseTag(path, f, tag)
+	case tag == "" && !f.IsExported() && !embedsStruct(f):
+		return c.refuseUnexported(path, owner, f)
+	default:
+		return nil
+	}
 }
 
 // embedsStruct reports whether f is an embedded struct or a pointer to one.
