@@ -1,7 +1,9 @@
 package proc
 
 import (
+	"bytes"
 	"os"
+	"strconv"
 	"syscall"
 )
 
@@ -24,4 +26,20 @@ func peakMemory(s *os.ProcessState, inherited int64) int64 {
 		return ru.Maxrss << 10
 	}
 	return 0
+}
+
+// Peak returns the most bytes that a process has had resident since its program was started, 0 if that can't be read: it
+// has ended, say.
+func Peak(pid int) int64 {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(b, []byte("\nVmHWM:"))
+	line, _, _ := bytes.Cut(rest, []byte(" kB"))
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n << 10
 }

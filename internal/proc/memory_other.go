@@ -11,6 +11,9 @@ import (
 // ownPeak is needed on Linux alone.
 func ownPeak() int64 { return 0 }
 
+// Peak is known on Linux alone.
+func Peak(int) int64 { return 0 }
+
 // peakMemory returns the most bytes that an ended process had resident.
 func peakMemory(s *os.ProcessState, _ int64) int64 {
 	if s == nil {

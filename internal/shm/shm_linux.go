@@ -53,3 +53,9 @@ func ReadOnly(fd int) (int, error) {
 	}
 	return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 }
+
+// Steady says that the memory behind a descriptor can't become smaller: then it can be mapped and read without fear.
+func Steady(fd int) bool {
+	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	return err == nil && seals&unix.F_SEAL_SHRINK != 0
+}
