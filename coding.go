@@ -6,7 +6,9 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"unsafe"
 
+	"github.com/brinepool/brine/internal/bill"
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/shm"
@@ -29,6 +31,8 @@ type coding[T any] struct {
 	decode    func(src []byte, v *T, shared shm.Source) error
 	lend      func(src []byte, v *T, shared shm.Source) error // decodes in place; nil where the codec can't
 	estimate  func(v *T) int                                  // about how many bytes append will take; nil when they are few
+	explain   func(v *T) bill.Part                            // what a value is made of; nil where the codec can't tell
+	quiet     bool                                            // to explain a value calls no method of it
 	unordered bool                                            // values may hold maps, whose encoding differs from time to time
 }
 
@@ -43,13 +47,17 @@ func (cs *codings[T]) compiled() (*coding[T], error) {
 	cs.once.Do(func() {
 		var c codec.Coder[T]
 		if c, cs.err = codec.Of[T](); cs.err == nil {
-			cs.c = coding[T]{append: c.AppendShared, decode: c.DecodeShared, lend: c.Lend, unordered: mayHoldMap(reflect.TypeFor[T](), nil)}
+			cs.c = coding[T]{quiet: codec.Quiet(reflect.TypeFor[T]()), append: c.AppendShared, decode: c.DecodeShared, lend: c.Lend, explain: explain[T], unordered: mayHoldMap(reflect.TypeFor[T](), nil)}
 			if n, fixed := c.FixedSize(); !fixed || n >= link.ArenaFrom {
 				cs.c.estimate = c.Estimate
 			}
 		}
 	})
 	return &cs.c, cs.err
+}
+
+func explain[T any](v *T) bill.Part {
+	return codec.Explain(reflect.TypeFor[T](), unsafe.Pointer(v)) //nolint:gosec // of the value's own type
 }
 
 // with returns the coding of a codec, nil for the compiled one.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/brinepool/brine/internal/bill"
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/engine"
 )
@@ -40,7 +41,7 @@ type TaskError struct {
 // Error returns one line, or more where the error holds a stack.
 func (e *TaskError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "brine: task %d of %s", e.Index, shortName(e.Func))
+	fmt.Fprintf(&b, "brine: task %d of %s", e.Index, bill.ShortName(e.Func))
 	if e.Attempt > 1 {
 		fmt.Fprintf(&b, " (run %d times)", e.Attempt)
 	}
@@ -109,9 +110,9 @@ func (e *CrashError) Error() string {
 	if e.cap > 0 && e.State != nil && !e.State.Success() {
 		switch {
 		case e.Memory == 0:
-			fmt.Fprintf(&b, " (its memory was capped at %s)", size(e.cap))
+			fmt.Fprintf(&b, " (its memory was capped at %s)", bill.Size(e.cap))
 		case e.Memory > e.cap/4:
-			fmt.Fprintf(&b, " (at %s of memory, capped at %s)", size(e.Memory), size(e.cap))
+			fmt.Fprintf(&b, " (at %s of memory, capped at %s)", bill.Size(e.Memory), bill.Size(e.cap))
 		}
 	}
 	return b.String()
@@ -214,7 +215,7 @@ func topFunction(goroutine string) string {
 		if strings.ContainsAny(name, " =") || slices.ContainsFunc(notAtFault, func(p string) bool { return strings.HasPrefix(name, p) }) {
 			continue
 		}
-		return shortName(strings.TrimSpace(name))
+		return bill.ShortName(strings.TrimSpace(name))
 	}
 	return ""
 }

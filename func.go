@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/brinepool/brine/internal/bill"
 	"github.com/brinepool/brine/internal/engine"
 	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/shm"
@@ -182,6 +183,7 @@ type boundEntry struct {
 type binding struct {
 	id        uint64
 	encode    func(Codec, *shm.Refs) ([]byte, error)
+	explain   func() bill.Part
 	unordered bool // see coding
 
 	mu      sync.Mutex
@@ -206,6 +208,7 @@ func Bind[S, A, In, Out any](f BoundFunc[S, A, In, Out], args A) Func[S, In, Out
 			}
 			return coding.append(nil, &args, refs)
 		},
+		explain:   func() bill.Part { return explainBound(&args) },
 		unordered: mayHoldMap(reflect.TypeFor[A](), nil),
 	}}
 }

@@ -8,8 +8,10 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/brinepool/brine/internal/bill"
 	"github.com/brinepool/brine/internal/engine"
 	"github.com/brinepool/brine/internal/ledger"
 	"github.com/brinepool/brine/internal/shm"
@@ -97,6 +99,7 @@ func Open[C, S any](ctx context.Context, kind *Kind[C, S], config C, opts *Optio
 	if err != nil {
 		return nil, openError(err)
 	}
+	weigh(e, kind.name, bill.Initializer, coding, &config, len(b), new(atomic.Int64))
 	return &Pool[S]{&pool{e: e, kind: kind.name, codec: o.Codec, opts: o}}, nil
 }
 
@@ -151,6 +154,9 @@ type plan[In, Out any] struct {
 	in    *coding[In]
 	out   *coding[Out]
 	parts *parts
+
+	e                     *engine.Engine
+	heaviest, heaviestOut atomic.Int64 // bytes of the largest argument and result that were looked into
 }
 
 // estimate returns about how many bytes encode will append.
@@ -159,12 +165,41 @@ func (pl *plan[In, Out]) estimate(in *In) int { return pl.in.estimate(in) }
 // encode appends the encoding of an argument that is about to be sent.
 func (pl *plan[In, Out]) encode(dst []byte, in *In, refs *shm.Refs) ([]byte, error) {
 	b, err := pl.in.append(dst, in, refs)
-	if n := len(b) - len(dst); err == nil && n > ledger.RepeatSize {
+	if err != nil {
+		return b, err
+	}
+	n := len(b) - len(dst)
+	weigh(pl.e, pl.f.Name, bill.Argument, pl.in, in, n, &pl.heaviest)
+	if n > ledger.RepeatSize {
 		if !pl.parts.ledger.Watch(pl.f.Name, ledger.Argument, b[len(dst):], pl.in.unordered) {
 			pl.parts.watch(reflect.ValueOf(in).Elem())
 		}
 	}
-	return b, err
+	return b, nil
+}
+
+// decode decodes a result.
+func (pl *plan[In, Out]) decode(b []byte, out *Out) error {
+	if err := pl.out.decode(b, out, nil); err != nil {
+		return err
+	}
+	if pl.out.quiet {
+		weigh(pl.e, pl.f.Name, bill.Result, pl.out, out, len(b), &pl.heaviestOut)
+	}
+	return nil
+}
+
+// weigh looks into a value of n bytes for the bill, if it is much larger than those of its kind before.
+func weigh[T any](e *engine.Engine, function, class string, c *coding[T], v *T, n int, heaviest *atomic.Int64) {
+	if int64(n) < 2*heaviest.Load() || n == 0 || c.explain == nil {
+		return
+	}
+	heaviest.Store(int64(n))
+	if e.Weigh(function, class, int64(n)) {
+		start := time.Now()
+		part := c.explain(v)
+		e.Weighed(function, class, part, time.Since(start))
+	}
 }
 
 func planOf[In, Out any](p *pool, sig *signature[In, Out]) (*plan[In, Out], error) {
@@ -179,7 +214,7 @@ func planOf[In, Out any](p *pool, sig *signature[In, Out]) (*plan[In, Out], erro
 	if err != nil {
 		return nil, fmt.Errorf("brine: result of %s: %w", sig.name, err)
 	}
-	v, _ := p.plans.LoadOrStore(sig, &plan[In, Out]{p.e.Function(sig.name), in, out, newParts(p.e.Ledger(), sig.name)})
+	v, _ := p.plans.LoadOrStore(sig, &plan[In, Out]{f: p.e.Function(sig.name), in: in, out: out, parts: newParts(p.e.Ledger(), sig.name), e: p.e})
 	return v.(*plan[In, Out]), nil
 }
 
@@ -204,7 +239,10 @@ func (p *pool) encodeBound(f *engine.Function, b *binding) (*engine.Bound, error
 	if err != nil {
 		return nil, fmt.Errorf("brine: bound arguments of %s can't be encoded: %w", f.Name, err)
 	}
-	p.e.AddBound(f, bytes, b.unordered, time.Since(start))
+	p.e.AddBound(f, bytes, 0, b.unordered, time.Since(start))
+	if p.codec == nil && p.e.Weigh(f.Name, bill.Function, int64(len(bytes))) {
+		p.e.Weighed(f.Name, bill.Function, b.explain(), 0)
+	}
 	if b.encoded == nil {
 		b.encoded = make(map[string]*engine.Bound)
 	}

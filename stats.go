@@ -19,6 +19,7 @@ type Stats struct {
 	Processes []ProcessStats // the parent first
 	Functions []FunctionStats
 	Repeats   []Repeat
+	Advice    []string // what to change, in whole sentences, each with the figure that it rests on
 }
 
 // Tally counts encodes or decodes. In workers, the time of cheap ones is sampled.
@@ -27,6 +28,10 @@ type Tally struct {
 	Bytes   int64
 	Largest int64 // bytes of the largest
 	Time    time.Duration
+
+	// LargestPath leads to what makes the largest value large, such as .Converter.Cache; empty where no one part of it does.
+	// Only the tallies of functions have it.
+	LargestPath string
 }
 
 // Average returns the time of one.
@@ -47,6 +52,14 @@ type ProcessStats struct {
 	Shared Tally         // data in shared memory that the parent published and a worker mapped; it was not sent
 	Tasks  int64         // that it ran
 	Run    time.Duration // that their functions took
+
+	// How the time of a worker went, from its start to its end or to now. Together they are all of it.
+	Starting     time.Duration // until the process said its first word
+	Initialising time.Duration // until its state was open
+	Working      time.Duration // running functions, decoding and encoding
+	Waiting      time.Duration // for tasks
+
+	PeakMemory int64 // the most bytes that it had resident, 0 where that isn't known
 }
 
 // FunctionStats is the account of one function over all processes, or of the kind's configuration: what was encoded
@@ -79,16 +92,25 @@ type Repeat struct {
 // Stats returns the account of what crossed between this process and the pool's workers so far. It may be called at
 // any time, also after Close.
 func (p *pool) Stats() Stats {
-	counts, snap := p.e.Counts(), p.e.Ledger().Snapshot()
+	counts := p.e.Counts()
+	snap, _ := p.e.Snapshot()
 	s := Stats{
 		Kind: p.kind, Workers: p.e.Workers(), Started: counts.Started, Deaths: counts.Deaths,
 		Done: counts.Done, Failed: counts.Failed, Retried: counts.Retried,
+		Advice: p.document().Bills[0].Advice,
 	}
 	for _, ps := range snap.Processes {
-		s.Processes = append(s.Processes, ProcessStats{ps.Name, ps.PID, ps.Ended, tallyOf(ps.Encode), tallyOf(ps.Decode), tallyOf(ps.Shared), ps.Tasks, ps.Run})
+		s.Processes = append(s.Processes, ProcessStats{
+			Name: ps.Name, PID: ps.PID, Ended: ps.Ended,
+			Encode: tallyOf(ps.Encode, ""), Decode: tallyOf(ps.Decode, ""), Shared: tallyOf(ps.Shared, ""), Tasks: ps.Tasks, Run: ps.Run,
+			Starting: ps.Times.Starting, Initialising: ps.Times.Initialising, Working: ps.Times.Working, Waiting: ps.Times.Waiting,
+			PeakMemory: ps.Peak,
+		})
 	}
 	for _, f := range snap.Functions {
-		tally := func(c ledger.Class, d ledger.Direction) Tally { return tallyOf(f.Classes[c][d]) }
+		tally := func(c ledger.Class, d ledger.Direction) Tally {
+			return tallyOf(f.Classes[c][d], p.e.Heaviest(f.Name, c))
+		}
 		s.Functions = append(s.Functions, FunctionStats{
 			Name:           f.Name,
 			ConfigEncode:   tally(ledger.Config, ledger.Encode),
@@ -106,10 +128,12 @@ func (p *pool) Stats() Stats {
 	for _, r := range snap.Repeats {
 		s.Repeats = append(s.Repeats, Repeat{
 			Func: r.Function, Class: r.Class.String(), Path: r.Path, Bytes: r.Bytes, Count: r.Count,
-			Remedy: remedy(typeAt(sent(r.Function, r.Class.String()), r.Path), r.Class == ledger.Bound, p.codec != nil),
+			Remedy: p.remedy(r.Function, r.Class.String(), r.Path),
 		})
 	}
 	return s
 }
 
-func tallyOf(s ledger.Sum) Tally { return Tally{s.Count, s.Bytes, s.Largest, s.Time} }
+func tallyOf(s ledger.Sum, path string) Tally {
+	return Tally{Count: s.Count, Bytes: s.Bytes, Largest: s.Largest, Time: s.Time, LargestPath: path}
+}

@@ -314,7 +314,7 @@ func (s *stream[In, Out]) Encode(dst []byte, i int, refs *shm.Refs) ([]byte, err
 
 func (s *stream[In, Out]) Decode(i int, b []byte) error {
 	e := s.slot(i)
-	if err := s.plan.out.decode(b, &e.Out, nil); err != nil {
+	if err := s.plan.decode(b, &e.Out); err != nil {
 		return err
 	}
 	s.end(i, e)

@@ -40,7 +40,7 @@ func (c *call[In, Out]) Estimate(int) int { return c.plan.estimate(&c.in) }
 func (c *call[In, Out]) Encode(dst []byte, _ int, refs *shm.Refs) ([]byte, error) {
 	return c.plan.encode(dst, &c.in, refs)
 }
-func (c *call[In, Out]) Decode(_ int, b []byte) error { return c.plan.out.decode(b, &c.out, nil) }
+func (c *call[In, Out]) Decode(_ int, b []byte) error { return c.plan.decode(b, &c.out) }
 func (c *call[In, Out]) Flushed()                     {}
 func (c *call[In, Out]) Closing()                     {}
 
@@ -112,7 +112,7 @@ func (m *mapping[In, Out]) Encode(dst []byte, i int, refs *shm.Refs) ([]byte, er
 }
 
 func (m *mapping[In, Out]) Decode(i int, b []byte) error {
-	return m.plan.out.decode(b, &m.outs[i], nil)
+	return m.plan.decode(b, &m.outs[i])
 }
 func (m *mapping[In, Out]) Flushed() {}
 func (m *mapping[In, Out]) Closing() {}

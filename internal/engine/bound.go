@@ -13,6 +13,7 @@ type Bound struct {
 	ID     uint64
 	Bytes  []byte
 	Shared []*shm.Segment
+	Beside int64 // bytes that lie elsewhere, and belong to them
 
 	// Passing says that the workers are to forget them when the job has ended, which is the only one that has them.
 	Passing bool

@@ -30,7 +30,7 @@ func TestBoundOfAReturnedChunk(t *testing.T) {
 		link.CloseAll(append([]int{l.CrashFD()}, child...))
 		l.Close()
 	}()
-	w := &conn{e: e, link: l, nextID: 1, acct: e.ledger.Open("worker", 1)}
+	w := &conn{e: e, link: l, nextID: 1, acct: e.ledger.Open("worker", 1, 0), shares: new(shares)}
 	post := func(task Work, bound *Bound) {
 		t.Helper()
 		j := NewJob(context.Background(), e.Function("f"), task, 1)

@@ -33,6 +33,7 @@ type conn struct {
 	config  link.Place // until the worker is ready
 	spans   []sched.Span
 	knows   []*ledger.Lines // by number of function, nil for one that the worker has not been told of
+	shares  *shares         // of the parent's account
 	bound   []*Bound        // that the worker keeps, the least recently used first
 	issued  int             // tasks, since the worker was started
 	stuck   stuck
@@ -41,8 +42,10 @@ type conn struct {
 	refs  shm.Refs     // of the chunk that is being encoded
 	loose []link.Place // of bound arguments that go out ahead of the next chunk
 
-	answered bool // a chunk was, which is still among the active ones
-	fruitful bool // it has answered something
+	why      string // it was ended on purpose, if it was
+	left     bool   // it has closed its state and said bye
+	answered bool   // a chunk was, which is still among the active ones
+	fruitful bool   // it has answered something
 
 	items []link.Item // that are passed on together
 
@@ -73,6 +76,7 @@ type flight struct {
 	placed    []placed       // arguments in the arena that are not answered
 	refs      []*shm.Segment // that the chunk uses
 	endsGroup bool
+	way       ledger.Chunk // what is known of it so far
 }
 
 // active is what others may know of a flight, to cancel it or to watch its time.
@@ -163,6 +167,9 @@ func (w *conn) post() {
 		w.flights[len(w.flights)-1].endsGroup = true
 		w.groups++
 	}
+	if sent == 0 && len(w.flights) > 0 {
+		w.busy(w.flights[0].way.Sent)
+	}
 	_ = w.link.Flush() // an error means that the worker is gone; what it had written is still read by exchange
 }
 
@@ -186,7 +193,7 @@ func (w *conn) send(s sched.Span) {
 	}
 	b = m.Append(b)
 
-	start := time.Now()
+	start, looked := time.Now(), e.looked.Load()
 	var largest, bytes int
 	var places []placed
 	hi := s.Lo
@@ -243,7 +250,17 @@ func (w *conn) send(s sched.Span) {
 		shm.ReleaseAll(w.refs.Take())
 		return
 	}
-	j.Func.sent[ledger.Argument][ledger.Encode].Add(s.Len(), int64(bytes), int64(largest), time.Since(start))
+	begun := start.Sub(e.began)
+	took := max(0, time.Since(start)-time.Duration(e.looked.Load()-looked))
+	sent := begun + took
+	if j.relay != nil {
+		o := j.relay.Origin(s.Lo, s.Hi)
+		bytes += int(o.Beside)
+		largest = max(largest, int(o.Most))
+		begun = max(0, o.Begun.Sub(e.began))
+		sent = begun + o.Encode
+	}
+	(*w.shares)[j.Func.number][ledger.Argument][ledger.Encode].Add(s.Len(), int64(bytes), int64(largest), took)
 	h := link.Header{Type: link.Chunk, Count: uint32(s.Len()), Chunk: id, Func: j.Func.number}
 	if j.Lent {
 		h.Flags = link.Lent
@@ -254,7 +271,9 @@ func (w *conn) send(s sched.Span) {
 		places = slices.Insert(places, 0, placed{s.Lo, place, true})
 	}
 	w.loose = w.loose[:0]
-	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, bytes: bytes, placed: places, refs: w.refs.Take()})
+	w.flights = append(w.flights, flight{id: id, span: s, job: j, next: s.Lo, bytes: bytes, placed: places, refs: w.refs.Take(), way: ledger.Chunk{
+		Function: j.Func.Name, Worker: w.acct.PID, Tasks: s.Len(), Bytes: int64(bytes), Begun: begun, Sent: sent,
+	}})
 	w.issued += s.Len()
 }
 
@@ -285,6 +304,7 @@ func (w *conn) introduce(b []byte, j *Job) ([]byte, error) {
 	}
 	if w.knows[number] == nil {
 		w.knows[number] = w.acct.Lines(j.Func.Name)
+		w.shares.add(w.e.parent, number, j.Func.Name)
 		b, _ = link.AppendFrame(b, link.Header{Type: link.Func, Func: j.Func.number}, []byte(j.Func.Name))
 	}
 	if j.Bound == nil {
@@ -330,7 +350,7 @@ func (w *conn) introduce(b []byte, j *Job) ([]byte, error) {
 		w.loose = append(w.loose, place)
 	}
 	w.bound = append(w.bound, j.Bound)
-	n := int64(len(j.Bound.Bytes))
+	n := int64(len(j.Bound.Bytes)) + j.Bound.Beside
 	w.knows[number][ledger.Bound][ledger.Decode].Add(1, n, n, 0) // its time comes with the first results
 	return b, nil
 }

@@ -17,6 +17,9 @@ type cause struct {
 // was running is charged, and all others go back to the queue.
 func (s *slot) bury(w *conn, why error) {
 	e := s.e
+	if !errors.Is(why, errEnded) {
+		w.notePeak()
+	}
 	w.proc.Kill(reason(why))
 	<-w.proc.Ended()
 	// The pipe first, to its end; then what the journal still holds. A worker that broke the protocol is not read on.
@@ -38,6 +41,8 @@ func (s *slot) bury(w *conn, why error) {
 	intended := w.cause
 	killed := e.killed
 	e.mu.Unlock()
+	w.why = reasonFor(why, intended, killed)
+	w.lost(current, intended)
 	death := s.discard(w, reason(why))
 	if bad != nil {
 		death.Err = bad

@@ -100,6 +100,9 @@ func (w *conn) returned(id uint64) error {
 		}
 		w.e.mu.Unlock()
 		w.issued -= f.span.Len()
+		if len(w.flights) == 0 {
+			w.busy(0)
+		}
 		w.e.giveBack(f.job, f.span)
 		return nil
 	}
@@ -123,7 +126,7 @@ func (w *conn) results(h link.Header, payload []byte) error {
 		return violation("%w", err)
 	}
 	j, span := f.job, f.span
-	start := time.Now()
+	start, looked := time.Now(), w.e.looked.Load()
 	t := tally{argument: f.bytes / (span.Hi - f.next)}
 	if first+int(h.Count) == span.Hi {
 		t.arguments = f.bytes
@@ -146,14 +149,17 @@ func (w *conn) results(h link.Header, payload []byte) error {
 		}
 	}
 	f.next = next
+	took := max(0, time.Since(start)-time.Duration(w.e.looked.Load()-looked))
+	back := w.book(f, &t, spent, start, took)
 	if err != nil {
 		// What came before stands. The rest of the chunk is handled with the worker's end.
-		w.count(j, t, spent, time.Since(start))
+		w.count(j, t, spent, took)
 		return violation("%w", err)
 	}
 	w.answeredUpTo(f, f.next)
 	whole := f.next == span.Hi
 	if whole {
+		w.acct.Done(&f.way)
 		w.unload(f)
 		w.answered = true
 		if f.endsGroup {
@@ -161,11 +167,12 @@ func (w *conn) results(h link.Header, payload []byte) error {
 		}
 		w.flights = append(w.flights[:0], w.flights[1:]...)
 	}
+	w.busy(back)
 	w.fruitful = true
 	if j.Timeout > 0 || (len(w.flights) > 0 && w.flights[0].job.Timeout > 0) {
 		w.progress.Store(link.Monotonic()) // a system call, which most calls can do without
 	}
-	w.count(j, t, spent, time.Since(start))
+	w.count(j, t, spent, took)
 	if len(items) >= 8 {
 		return violation("%d bytes behind the results of chunk %d", len(items), h.Chunk)
 	}
@@ -363,7 +370,7 @@ func (w *conn) count(j *Job, t tally, spent link.Spent, decode time.Duration) {
 	lines[ledger.Argument][ledger.Decode].Add(t.ran, int64(t.arguments), int64(t.argument), time.Duration(max(0, spent.Decode)))
 	lines[ledger.Bound][ledger.Decode].Add(0, 0, 0, time.Duration(max(0, spent.Bound)))
 	lines[ledger.Result][ledger.Encode].Add(t.values, t.bytes, t.largest, time.Duration(max(0, spent.Encode)))
-	j.Func.sent[ledger.Result][ledger.Decode].Add(t.values, t.bytes, t.largest, decode)
+	(*w.shares)[j.Func.number][ledger.Result][ledger.Decode].Add(t.values, t.bytes, t.largest, decode)
 	j.Func.cost.Observe(t.ran, run)
 	w.e.counts.done.Add(int64(t.ended - t.failed))
 	w.e.counts.failed.Add(int64(t.failed))

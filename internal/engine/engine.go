@@ -50,6 +50,7 @@ type Config struct {
 	Config []byte // encoded, for the initializer
 	Encode time.Duration
 	Shared []*shm.Segment // that the configuration refers to, used by the engine from here on
+	Beside int64          // bytes of the configuration that lie elsewhere
 
 	Arena int64 // bytes of shared memory in each direction of each worker
 
@@ -64,6 +65,7 @@ type Config struct {
 // Engine is a running pool of workers. Its methods are safe for concurrent use.
 type Engine struct {
 	cfg    Config
+	began  time.Time // from when the ledger counts
 	ledger *ledger.Ledger
 	parent *ledger.Process
 	counts counts
@@ -85,6 +87,11 @@ type Engine struct {
 
 	dismissals atomic.Uint64 // of bound arguments
 
+	weights sync.Mutex
+	weighed map[weighedKey]weighed // guarded by weights
+	looked  atomic.Int64           // nanoseconds
+	over    atomic.Int64           // when all workers had ended
+
 	functions sync.Map // name to *Function
 	numbers   atomic.Uint32
 	running   sync.WaitGroup // slot goroutines
@@ -92,11 +99,6 @@ type Engine struct {
 	stopping  chan struct{} // closed when no worker is to be started any more
 	first     chan error    // how the first start of each slot went
 }
-
-type counts struct{ done, failed, retried, deaths, started atomic.Int64 }
-
-// Counts are numbers of tasks and workers since the pool was opened.
-type Counts struct{ Done, Failed, Retried, Deaths, Started int64 }
 
 // Open starts the workers and waits until all are ready. The first that can't be is the error.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
@@ -109,11 +111,14 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 
 // Start begins to start the workers. The engine takes work at once; Ready must be called.
 func Start(cfg Config) *Engine {
-	e := &Engine{cfg: cfg, jobs: make(map[*Job]struct{}), shared: make(map[uint64]*shm.Segment), stopping: make(chan struct{})}
+	e := &Engine{cfg: cfg, began: time.Now(), weighed: make(map[weighedKey]weighed), jobs: make(map[*Job]struct{}), shared: make(map[uint64]*shm.Segment), stopping: make(chan struct{})}
 	e.drained = sync.NewCond(&e.mu)
 	e.ledger, e.parent = ledger.New(os.Getpid())
 	e.cfg.Stdout, e.cfg.Stderr = shared(cfg.Stdout, cfg.Stderr)
-	e.parent.Lines(cfg.Kind)[ledger.Config][ledger.Encode].Add(1, int64(len(cfg.Config)), int64(len(cfg.Config)), cfg.Encode)
+	n := int64(len(cfg.Config)) + cfg.Beside
+	if n > 0 {
+		e.parent.Lines(cfg.Kind)[ledger.Config][ledger.Encode].Add(1, n, n, cfg.Encode)
+	}
 
 	if cfg.Launch == nil {
 		e.cfg.Launch = e.startOwn
@@ -155,6 +160,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 // ended waits for the slots to end, and releases what the engine used.
 func (e *Engine) ended() {
 	e.running.Wait()
+	e.over.CompareAndSwap(0, int64(e.now()))
 	e.mu.Lock()
 	used, noted := e.cfg.Shared, e.shared
 	e.cfg.Shared, e.shared = nil, make(map[uint64]*shm.Segment)
@@ -177,12 +183,10 @@ func (e *Engine) Function(name string) *Function {
 	return f
 }
 
-// Ledger returns the account of what crossed.
-func (e *Engine) Ledger() *ledger.Ledger { return e.ledger }
-
-// AddBound counts the encoding of bound arguments. That many bindings have equal content is as bad as many arguments.
-func (e *Engine) AddBound(f *Function, b []byte, unordered bool, d time.Duration) {
-	f.sent[ledger.Bound][ledger.Encode].Add(1, int64(len(b)), int64(len(b)), d)
+// AddBound counts the encoding of bound arguments, of which some bytes lie elsewhere. That many bindings have equal content is as bad as many arguments.
+func (e *Engine) AddBound(f *Function, b []byte, beside int64, unordered bool, d time.Duration) {
+	n := int64(len(b)) + beside
+	f.sent[ledger.Bound][ledger.Encode].Add(1, n, n, d)
 	e.ledger.Watch(f.Name, ledger.Bound, b, unordered)
 }
 
@@ -191,11 +195,6 @@ func (e *Engine) Workers() int { return e.cfg.Workers }
 
 // Grace returns how long a task that was told to stop may take.
 func (e *Engine) Grace() time.Duration { return e.cfg.Grace }
-
-// Counts returns numbers of tasks and workers.
-func (e *Engine) Counts() Counts {
-	return Counts{e.counts.done.Load(), e.counts.failed.Load(), e.counts.retried.Load(), e.counts.deaths.Load(), e.counts.started.Load()}
-}
 
 // Submit queues a job of n tasks. With more, the job is open for Extend until Finish.
 func (e *Engine) Submit(j *Job, n int, more bool) error {
@@ -401,6 +400,7 @@ func (e *Engine) kill(why error) {
 	e.failQueued(Refused, why)
 	for _, s := range e.slots {
 		if s.w != nil {
+			s.w.notePeak()
 			s.w.proc.Kill(why)
 		}
 	}

@@ -73,7 +73,7 @@ func FuzzStream(f *testing.F) {
 			link.CloseAll(append([]int{child[0], l.CrashFD()}, child[2:]...))
 			l.Close()
 		}()
-		w := &conn{e: e, link: l, nextID: 1, acct: e.ledger.Open("worker", 1)}
+		w := &conn{e: e, link: l, nextID: 1, acct: e.ledger.Open("worker", 1, 0), shares: new(shares)}
 		const n = 5
 		task := &work{}
 		j := NewJob(context.Background(), e.Function("f"), task, 3)

@@ -48,6 +48,20 @@ type Forwarder interface {
 	Forward(first int, items []link.Item, worker uint32)
 }
 
+// Relay is a Work whose arguments somebody else has encoded, who may have put some of their bytes elsewhere, where the
+// workers get at them by themselves. The account is to have what he did.
+type Relay interface {
+	Origin(lo, hi int) Origin
+}
+
+// Origin tells of the arguments of some tasks.
+type Origin struct {
+	Beside int64 // bytes that lie elsewhere
+	Most   int64 // bytes of the largest argument that has some, with them
+	Begun  time.Time
+	Encode time.Duration
+}
+
 // Cause says how a task failed.
 type Cause int
 
@@ -123,6 +137,7 @@ type Job struct {
 	work    Work
 	keep    Keeper    // work, if it is one
 	forward Forwarder // work, if it is one
+	relay   Relay     // work, if it is one
 	ctx     context.Context
 	queue   sched.Job
 	left    atomic.Int64 // tasks not ended, and one more while the job may be extended
@@ -143,6 +158,7 @@ func NewJob(ctx context.Context, f *Function, work Work, chunk int) *Job {
 	j := &Job{Func: f, work: work, ctx: ctx}
 	j.keep, _ = work.(Keeper)
 	j.forward, _ = work.(Forwarder)
+	j.relay, _ = work.(Relay)
 	j.queue = sched.Job{Owner: j, Cost: &f.cost, Chunk: chunk}
 	return j
 }

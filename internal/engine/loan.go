@@ -10,7 +10,7 @@ import (
 	"github.com/brinepool/brine/internal/link"
 )
 
-// leased is the name under which the account has what borrowers ran.
+// leased is the name under which the account has what borrowers ran of several functions.
 const leased = "(leased)"
 
 // givenUpWait is how long a worker that its borrower gave up has to end by itself, which it may be about to do.
@@ -32,6 +32,9 @@ type Receipt struct {
 	Received uint64 // bytes that have come from the result pipe since the worker was started
 	Tasks    int    // that it ran
 	Failed   int    // of them
+	Function string // that all of them called; empty if there were several
+	Bytes    int64  // of their arguments
+	Results  int64  // bytes of their results
 	Spent    link.Spent
 	Broken   bool // the worker is to be ended
 }
@@ -80,7 +83,7 @@ func (l *Loan) Return(r Receipt) error {
 	var err error
 	id, received := l.Position()
 	switch {
-	case r.NextID < id || r.Received < received || r.Tasks < 0 || uint64(r.Tasks) > r.NextID-id || r.Failed < 0 || r.Failed > r.Tasks:
+	case r.NextID < id || r.Received < received || r.Tasks < 0 || uint64(r.Tasks) > r.NextID-id || r.Failed < 0 || r.Failed > r.Tasks || r.Bytes < 0 || r.Results < 0:
 		err = fmt.Errorf("brine: a leased worker at chunk %d and byte %d can't have come to chunk %d and byte %d with %d tasks, %d failed",
 			id, received, r.NextID, r.Received, r.Tasks, r.Failed)
 		w.broken = errGivenUp
@@ -116,11 +119,21 @@ func (w *conn) ran(r Receipt) {
 	}
 	w.fruitful = true
 	w.issued += r.Tasks
+	name := r.Function
+	if name == "" {
+		name = leased
+	}
 	run := time.Duration(max(0, r.Spent.Run))
 	w.acct.Ran(r.Tasks, run)
-	lines := w.acct.Lines(leased)
-	lines[ledger.Argument][ledger.Decode].Add(r.Tasks, 0, 0, time.Duration(max(0, r.Spent.Decode)))
-	lines[ledger.Result][ledger.Encode].Add(r.Tasks-r.Failed, 0, 0, time.Duration(max(0, r.Spent.Encode)))
+	now := w.e.now() // when the calls were in between isn't known
+	at := now - time.Duration(max(0, r.Spent.Run)+max(0, r.Spent.Decode)+max(0, r.Spent.Encode))
+	w.acct.Done(&ledger.Chunk{
+		Function: name, Worker: w.acct.PID, Tasks: r.Tasks, Bytes: r.Bytes, Results: r.Results, Begun: at, Sent: at, Back: now, Read: now,
+		Decode: time.Duration(max(0, r.Spent.Decode)), Run: run, Encode: time.Duration(max(0, r.Spent.Encode)),
+	})
+	lines := w.acct.Lines(name)
+	lines[ledger.Argument][ledger.Decode].Add(r.Tasks, r.Bytes, 0, time.Duration(max(0, r.Spent.Decode)))
+	lines[ledger.Result][ledger.Encode].Add(r.Tasks-r.Failed, r.Results, 0, time.Duration(max(0, r.Spent.Encode)))
 	w.e.counts.done.Add(int64(r.Tasks - r.Failed))
 	w.e.counts.failed.Add(int64(r.Failed))
 }

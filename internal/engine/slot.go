@@ -28,6 +28,8 @@ type slot struct {
 	id   int
 	wake chan struct{} // one token from whoever took the slot off the idle list
 
+	shares shares
+
 	w    *conn // guarded by e.mu; nil while there is none
 	idle bool  // guarded by e.mu
 	loan *Loan // guarded by e.mu; of the worker, while another program drives it
@@ -268,9 +270,16 @@ func (s *slot) quit(w *conn) {
 	if killed {
 		w.proc.Kill(ErrClosed)
 	}
+	w.notePeak()
 	timer := time.AfterFunc(e.cfg.Farewell, func() { w.proc.Kill(errLate) })
 	defer timer.Stop()
 	err := w.bye()
+	if !timer.Stop() {
+		w.why = errLate.Error()
+	}
+	if killed {
+		w.why = reasonFor(nil, nil, true)
+	}
 	s.discard(w, nil)
 	if err != nil && !killed {
 		e.mu.Lock()
@@ -307,6 +316,7 @@ func (w *conn) bye() error {
 		}
 		ended = w.link.Exchange() != nil // at the end of the stream there may be more than there was before
 	}
+	w.left = answer != nil
 	if answer == nil {
 		return fmt.Errorf("brine: worker %d was ended before it had closed its state", w.proc.Pid())
 	}

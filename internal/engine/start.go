@@ -88,8 +88,13 @@ func (s *slot) start() (*conn, error) {
 	}
 	if err == nil {
 		lines := w.acct.Lines(s.e.cfg.Kind)
-		n := int64(len(s.e.cfg.Config))
-		lines[ledger.Config][ledger.Decode].Add(1, n, n, time.Duration(m.Decode))
+		n := int64(len(s.e.cfg.Config)) + s.e.cfg.Beside
+		if n > 0 {
+			lines[ledger.Config][ledger.Decode].Add(1, n, n, time.Duration(m.Decode))
+		}
+		now := s.e.now()
+		w.acct.Ready(now)
+		s.e.ledger.Note(ledger.Event{At: now, PID: w.proc.Pid(), Kind: ledger.Ready})
 		return w, nil
 	}
 	if d := s.discard(w, reason(err)); errors.Is(err, errEnded) {
@@ -112,6 +117,7 @@ func (s *slot) launch() (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("brine: %w", err)
 	}
+	now := e.now()
 	p, err := e.cfg.Launch(l, child)
 	link.CloseAll(child)
 	if err != nil {
@@ -119,7 +125,8 @@ func (s *slot) launch() (*conn, error) {
 		return nil, fmt.Errorf("brine: %w", err)
 	}
 	e.counts.started.Add(1)
-	w := &conn{e: e, link: l, proc: p, nextID: 1, acct: e.ledger.Open("worker", p.Pid()), segments: make(map[uint64]*shm.Segment)}
+	w := &conn{e: e, link: l, proc: p, nextID: 1, acct: e.ledger.Open("worker", p.Pid(), now), shares: &s.shares, segments: make(map[uint64]*shm.Segment)}
+	e.ledger.Note(ledger.Event{At: now, PID: p.Pid(), Kind: ledger.Started})
 	e.mu.Lock()
 	s.w = w
 	if e.killed {
@@ -195,6 +202,7 @@ func (w *conn) greet() (*link.ReadyMessage, error) {
 					return nil, err
 				}
 				hello = true
+				w.acct.Spoke(w.e.now())
 			case h.Type == link.Ready && hello:
 				m := new(link.ReadyMessage)
 				if err := m.Parse(payload); err != nil {
@@ -229,6 +237,9 @@ func (w *conn) checkHello(payload []byte) error {
 
 // discard ends a worker that has no tasks.
 func (s *slot) discard(w *conn, why error) Death {
+	if w.why == "" {
+		w.why = reasonFor(why, nil, false)
+	}
 	w.proc.Kill(why)
 	<-w.proc.Ended()
 	d := Death{Autopsy: w.proc.Autopsy(), PID: w.proc.Pid(), Worker: w.proc.Worker(), MaxMemory: s.e.cfg.MaxMemory}
@@ -246,6 +257,6 @@ func (s *slot) discard(w *conn, why error) Death {
 	for _, seg := range segments {
 		seg.Drop(w)
 	}
-	w.acct.End()
+	w.ended(d)
 	return d
 }

@@ -43,6 +43,9 @@ type Tally struct{ count, bytes, nanos, largest atomic.Int64 }
 
 // Add counts n values of so many bytes in all, the largest of them and the time they took.
 func (t *Tally) Add(n int, bytes, largest int64, d time.Duration) {
+	if !On {
+		return
+	}
 	t.count.Add(int64(n))
 	t.bytes.Add(bytes)
 	t.nanos.Add(int64(d))
@@ -83,14 +86,20 @@ type Process struct {
 	ledger *Ledger
 	ended  bool
 	mu     sync.Mutex
-	lines  map[string]*Lines
+	lines  map[string][]*Lines
 	order  []string
 	tasks  atomic.Int64
 	run    atomic.Int64
+	last   Chunk // that is not remembered yet
+	life   life
+	times  Times // of those that were merged into it; guarded by the ledger's lock
 }
 
 // Ran counts tasks that the process ran and the time their functions took.
 func (p *Process) Ran(n int, d time.Duration) {
+	if !On {
+		return
+	}
 	p.tasks.Add(int64(n))
 	p.run.Add(int64(d))
 }
@@ -99,13 +108,44 @@ func (p *Process) Ran(n int, d time.Duration) {
 func (p *Process) Lines(function string) *Lines {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.lines[function]
-	if l == nil {
-		l = new(Lines)
-		p.lines[function] = l
+	if l := p.lines[function]; len(l) > 0 {
+		return l[0]
+	}
+	return p.add(function)
+}
+
+// Share returns tallies of a function that are the caller's alone, and count with the others: what several processors
+// write often is dear.
+func (p *Process) Share(function string) *Lines {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lines[function]) == 0 {
+		p.add(function)
+	}
+	return p.add(function)
+}
+
+// add appends tallies of a function. The caller holds the lock.
+func (p *Process) add(function string) *Lines {
+	if len(p.lines[function]) == 0 {
 		p.order = append(p.order, function)
 	}
+	l := new(Lines)
+	p.lines[function] = append(p.lines[function], l)
 	return l
+}
+
+// sum adds up the tallies of a function. The caller holds the lock.
+func (p *Process) sum(function string) FunctionSum {
+	sum := FunctionSum{Name: function}
+	for _, l := range p.lines[function] {
+		for c := range l {
+			for d := range l[c] {
+				sum.Classes[c][d].add(l[c][d].Sum())
+			}
+		}
+	}
+	return sum
 }
 
 // Ledger is the account of one pool. It is safe for concurrent use.
@@ -114,18 +154,21 @@ type Ledger struct {
 	processes []*Process // the parent first
 	earlier   *Process   // what ended workers without a line of their own did
 	repeats   repeats
+	history   history
+	sights    sights
 }
 
 // New returns an empty ledger with a line for the parent.
 func New(pid int) (*Ledger, *Process) {
 	l := &Ledger{}
 	l.repeats.init()
-	return l, l.Open("parent", pid)
+	return l, l.Open("parent", pid, 0)
 }
 
-// Open begins the account of a process.
-func (l *Ledger) Open(name string, pid int) *Process {
+// Open begins the account of a process that was started at a moment.
+func (l *Ledger) Open(name string, pid int, at time.Duration) *Process {
 	p := newProcess(l, name, pid)
+	p.life.began.Store(int64(at))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.processes = append(l.processes, p)
@@ -133,15 +176,19 @@ func (l *Ledger) Open(name string, pid int) *Process {
 }
 
 func newProcess(l *Ledger, name string, pid int) *Process {
-	return &Process{Name: name, PID: pid, ledger: l, lines: make(map[string]*Lines)}
+	return &Process{Name: name, PID: pid, ledger: l, lines: make(map[string][]*Lines)}
 }
 
-// End notes that the process has ended. Nothing may be added to it any more.
-func (p *Process) End() {
+// End notes that the process has ended, at a moment. Nothing may be added to it any more.
+func (p *Process) End(at time.Duration) {
 	l := p.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	p.mu.Lock()
+	p.remember()
+	p.mu.Unlock()
 	p.ended = true
+	p.life.ended.Store(int64(at))
 	ended, oldest := 0, -1
 	for i, q := range l.processes {
 		if q.ended {
@@ -164,11 +211,13 @@ func (p *Process) End() {
 func (p *Process) merge(q *Process) {
 	p.tasks.Add(q.tasks.Load())
 	p.run.Add(q.run.Load())
+	p.times.add(q.spent(0))
+	p.Peak(q.life.peak.Load())
 	for _, name := range q.order {
 		to := p.Lines(name)
-		for c := range q.lines[name] {
-			for d := range q.lines[name][c] {
-				s := q.lines[name][c][d].Sum()
+		sum := q.sum(name)
+		for c := range sum.Classes {
+			for d, s := range sum.Classes[c] {
 				to[c][d].Add(int(s.Count), s.Bytes, s.Largest, s.Time)
 			}
 		}

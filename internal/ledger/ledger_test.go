@@ -36,7 +36,7 @@ func TestClassNames(t *testing.T) {
 func TestSnapshot(t *testing.T) {
 	t.Parallel()
 	l, parent := New(10)
-	w1, w2 := l.Open("worker", 11), l.Open("worker", 12)
+	w1, w2 := l.Open("worker", 11, 0), l.Open("worker", 12, 0)
 	parent.Lines("f")[Argument][Encode].Add(5, 500, 100, 5)
 	w1.Lines("f")[Argument][Decode].Add(3, 300, 100, 7)
 	w2.Lines("f")[Argument][Decode].Add(2, 200, 90, 11)
@@ -44,12 +44,12 @@ func TestSnapshot(t *testing.T) {
 	w1.Ran(3, time.Second)
 	w2.Ran(2, time.Minute)
 	w2.Ran(1, time.Minute)
-	w1.End()
+	w1.End(1)
 
-	s := l.Snapshot()
+	s := l.Snapshot(0)
 	want := []ProcessSum{
 		{Name: "parent", PID: 10, Encode: Sum{5, 500, 100, 5}},
-		{Name: "worker", PID: 11, Ended: true, Decode: Sum{3, 300, 100, 7}, Tasks: 3, Run: time.Second},
+		{Name: "worker", PID: 11, Ended: true, Decode: Sum{3, 300, 100, 7}, Tasks: 3, Run: time.Second, Times: Times{Starting: 1}},
 		{Name: "worker", PID: 12, Encode: Sum{1, 9, 9, 13}, Decode: Sum{2, 200, 90, 11}, Tasks: 3, Run: 2 * time.Minute},
 	}
 	if !slices.Equal(s.Processes, want) {
@@ -74,16 +74,16 @@ func TestEndedWorkersAreMerged(t *testing.T) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()
 			l, _ := New(1)
-			alive := l.Open("worker", 2)
+			alive := l.Open("worker", 2, 0)
 			alive.Ran(1000, 0)
 			for i := range n {
-				p := l.Open("worker", 100+i)
+				p := l.Open("worker", 100+i, 0)
 				p.Lines("f")[Result][Encode].Add(1, int64(i), int64(i), time.Second)
 				p.Lines(fmt.Sprint("g", i%3))[Argument][Decode].Add(1, 1, 1, 0)
 				p.Ran(2, time.Minute)
-				p.End()
+				p.End(1)
 			}
-			s := l.Snapshot()
+			s := l.Snapshot(0)
 			merged := max(0, n-keepEnded)
 			lines := 2 + min(n, keepEnded) + min(1, merged)
 			if len(s.Processes) != lines {
@@ -129,7 +129,7 @@ func endAll(t *testing.T, workers int) {
 	l, parent := New(1)
 	var list []*Process
 	for i := range workers {
-		p := l.Open("worker", i)
+		p := l.Open("worker", i, 0)
 		p.Ran(1, 0)
 		list = append(list, p)
 	}
@@ -138,7 +138,7 @@ func endAll(t *testing.T, workers int) {
 	wg.Go(func() {
 		defer close(done)
 		for i, p := range list {
-			p.End()
+			p.End(1)
 			if i%20 == 0 {
 				runtime.Gosched()
 			}
@@ -165,7 +165,7 @@ func endAll(t *testing.T, workers int) {
 		default:
 		}
 		tasks := int64(0)
-		for _, p := range l.Snapshot().Processes {
+		for _, p := range l.Snapshot(0).Processes {
 			tasks += p.Tasks
 		}
 		if tasks != int64(workers) {
@@ -212,7 +212,7 @@ func TestRepeats(t *testing.T) {
 						l.Watch(s.function, s.class, s.value, unordered)
 					}
 				}
-				if got := l.Snapshot().Repeats; !slices.Equal(got, c.want) {
+				if got := l.Snapshot(0).Repeats; !slices.Equal(got, c.want) {
 					t.Errorf("unordered %v: got %+v, want %+v", unordered, got, c.want)
 				}
 			}
@@ -231,7 +231,7 @@ func TestUnorderedRepeats(t *testing.T) {
 		l, _ := New(1)
 		l.Watch("f", Argument, a, c.unordered)
 		l.Watch("f", Argument, b, c.unordered)
-		if got := l.Snapshot().Repeats; len(got) != c.want {
+		if got := l.Snapshot(0).Repeats; len(got) != c.want {
 			t.Errorf("unordered %v: %+v", c.unordered, got)
 		}
 	}
@@ -260,7 +260,7 @@ func TestRepeatsAreBounded(t *testing.T) {
 	if len(l.repeats.seen) > 2*watched || len(l.repeats.ring) > watched {
 		t.Errorf("%d values are remembered, %d in the ring", len(l.repeats.seen), len(l.repeats.ring))
 	}
-	i := slices.IndexFunc(l.Snapshot().Repeats, func(r Repeat) bool { return r.Count == int64(n/(watched/2)) })
+	i := slices.IndexFunc(l.Snapshot(0).Repeats, func(r Repeat) bool { return r.Count == int64(n/(watched/2)) })
 	if i < 0 {
 		t.Errorf("the value that was sent most often, %d times, isn't among the repeats", n/(watched/2))
 	}
@@ -276,7 +276,7 @@ func TestConcurrentUse(t *testing.T) {
 	for g := range goroutines {
 		wg.Go(func() {
 			for i := range rounds {
-				p := l.Open("worker", i)
+				p := l.Open("worker", i, 0)
 				for range 10 {
 					p.Lines(fmt.Sprint("f", i%5))[Result][Encode].Add(1, 10, int64(i), 1)
 					parent.Lines(fmt.Sprint("f", i%5))[Result][Decode].Add(1, 10, int64(i), 1)
@@ -285,17 +285,17 @@ func TestConcurrentUse(t *testing.T) {
 				if g == 0 && i%10 == 0 {
 					l.Watch("f", Argument, value, false)
 				}
-				p.End()
+				p.End(1)
 			}
 		})
 		wg.Go(func() {
 			for range rounds {
-				l.Snapshot()
+				l.Snapshot(0)
 			}
 		})
 	}
 	wg.Wait()
-	s := l.Snapshot()
+	s := l.Snapshot(0)
 	var encoded, decoded int64
 	for _, f := range s.Functions {
 		encoded += f.Classes[Result][Encode].Count
@@ -309,5 +309,22 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	if len(s.Repeats) != 1 || s.Repeats[0].Count != rounds/10 {
 		t.Errorf("repeats %+v", s.Repeats)
+	}
+}
+
+// TestShare: tallies that several writers have of their own are one function's.
+func TestShare(t *testing.T) {
+	t.Parallel()
+	l, parent := New(1)
+	a, b, all := parent.Share("f"), parent.Share("f"), parent.Lines("f")
+	if a == b || a == all || b == all || parent.Lines("f") != all {
+		t.Error("two writers have the same tallies")
+	}
+	for i, lines := range []*Lines{a, b, all} {
+		lines[Argument][Encode].Add(1, 10, int64(i), 5)
+	}
+	s := l.Snapshot(0)
+	if want := (Sum{3, 30, 2, 15}); s.Processes[0].Encode != want || s.Functions[0].Classes[Argument][Encode] != want || len(s.Functions) != 1 {
+		t.Errorf("together they are %+v, of functions %+v", s.Processes[0].Encode, s.Functions)
 	}
 }

@@ -58,7 +58,7 @@ func (r *repeats) init() {
 // To read all of a large value costs as much as sending it. So only the first few values of a function are summed up
 // whole, and later those of which a sample was seen before; what was found equal often enough is known by its sample.
 func (l *Ledger) Watch(function string, class Class, value []byte, unordered bool) (again bool) {
-	if len(value) <= RepeatSize {
+	if !On || len(value) <= RepeatSize {
 		return false
 	}
 	if unordered { // a sample of it would be another each time

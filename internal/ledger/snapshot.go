@@ -22,6 +22,9 @@ type ProcessSum struct {
 	Shared         Sum // that it published or mapped; not among the others
 	Tasks          int64
 	Run            time.Duration
+	Began          time.Duration // when it was started, from the ledger's beginning
+	Times          Times         // of the parent there are none
+	Peak           int64         // the most bytes that it had resident, 0 where that isn't known
 }
 
 // FunctionSum is the account of one function, or of a kind's configuration, over all processes.
@@ -30,8 +33,8 @@ type FunctionSum struct {
 	Classes [Classes][2]Sum
 }
 
-// Snapshot adds up.
-func (l *Ledger) Snapshot() Snapshot {
+// Snapshot adds up, at a moment that is counted from the ledger's beginning.
+func (l *Ledger) Snapshot(now time.Duration) Snapshot {
 	l.mu.Lock() // for all of it: a worker that ends meanwhile must not be counted twice
 	defer l.mu.Unlock()
 	processes := slices.Clone(l.processes)
@@ -41,7 +44,14 @@ func (l *Ledger) Snapshot() Snapshot {
 	var s Snapshot
 	at := make(map[string]int)
 	for _, p := range processes {
-		sum := ProcessSum{Name: p.Name, PID: p.PID, Ended: p.ended, Tasks: p.tasks.Load(), Run: time.Duration(p.run.Load())}
+		sum := ProcessSum{
+			Name: p.Name, PID: p.PID, Ended: p.ended, Tasks: p.tasks.Load(), Run: time.Duration(p.run.Load()),
+			Began: time.Duration(p.life.began.Load()), Peak: p.life.peak.Load(),
+		}
+		if p != l.processes[0] {
+			sum.Times = p.spent(now)
+			sum.Run += p.running(now)
+		}
 		var detail []FunctionSum
 		p.mu.Lock()
 		for _, name := range p.order {
@@ -51,9 +61,9 @@ func (l *Ledger) Snapshot() Snapshot {
 				at[name] = i
 				s.Functions = append(s.Functions, FunctionSum{Name: name})
 			}
-			own := FunctionSum{Name: name}
-			for c := range p.lines[name] {
-				enc, dec := p.lines[name][c][Encode].Sum(), p.lines[name][c][Decode].Sum()
+			own := p.sum(name)
+			for c, both := range own.Classes {
+				enc, dec := both[Encode], both[Decode]
 				if Class(c) == Shared {
 					sum.Shared.add(enc)
 					sum.Shared.add(dec)
@@ -63,7 +73,6 @@ func (l *Ledger) Snapshot() Snapshot {
 				}
 				s.Functions[i].Classes[c][Encode].add(enc)
 				s.Functions[i].Classes[c][Decode].add(dec)
-				own.Classes[c] = [2]Sum{enc, dec}
 			}
 			detail = append(detail, own)
 		}

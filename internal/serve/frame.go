@@ -8,7 +8,7 @@ import (
 )
 
 // Version is the version of the client protocol.
-const Version = 1
+const Version = 2
 
 type frameType uint8
 
@@ -44,6 +44,12 @@ const (
 
 // more is the flag of a submit or extend frame after which more tasks of the job come.
 const more = 1
+
+// allChunks is the flag of close and kill frames after which the last account has all chunks that are known.
+const allChunks = 1
+
+// hasArena is the flag of an open frame with which the client's arena comes as a second descriptor.
+const hasArena = 1
 
 var typeNames = [...]string{
 	typeClientHello: "hello", typeOpen: "open", typeStarted: "started", typeSubmit: "submit", typeExtend: "extend", typeCancel: "cancel",

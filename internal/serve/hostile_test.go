@@ -39,7 +39,10 @@ func TestHostile(t *testing.T) {
 		"engine's own":      {func(c *client) { c.send(header{typ: typeResults}, nil) }, "unexpected frame: results"},
 		"too long":          {func(c *client) { c.write(head(header{typ: typeSubmit, length: 1<<32 - 1})) }, "a submit frame of 4294967295 bytes"},
 		"no descriptor":     {func(c *client) { c.send(header{typ: typeOpen}, setting{workers: 1}.payload()) }, "no descriptor"},
-		"two descriptors":   {func(c *client) { c.send(header{typ: typeOpen}, setting{workers: 1}.payload(), 0, 1) }, "a descriptor came"},
+		"five descriptors":  {func(c *client) { c.send(header{typ: typeOpen}, setting{workers: 1}.payload(), 0, 1, 2, 0, 1) }, "a descriptor came"},
+		"two descriptors":   {func(c *client) { c.send(header{typ: typeOpen, pool: 2}, setting{workers: 1}.payload(), 0, 1) }, "a descriptor came that its flags"},
+		"flag of nothing":   {func(c *client) { c.send(header{typ: typeOpen, pool: 2, flags: 2}, setting{workers: 1}.payload(), 0) }, "open: flags 2"},
+		"no arena":          {func(c *client) { c.send(header{typ: typeOpen, pool: 2, flags: 1}, setting{workers: 1}.payload(), 0) }, "open: flags 1 without"},
 		"stray descriptor":  {func(c *client) { c.send(header{typ: typeStats, pool: 1}, nil, 0) }, "a descriptor came with a stats frame"},
 		"no workers":        {func(c *client) { c.send(header{typ: typeOpen, pool: 2}, setting{}.payload(), 0) }, "0 workers"},
 		"too many workers":  {func(c *client) { c.send(header{typ: typeOpen, pool: 2}, setting{workers: 1 << 20}.payload(), 0) }, "1048576 workers"},
@@ -96,7 +99,7 @@ func TestGreeting(t *testing.T) {
 		payload []byte
 		want    string
 	}{
-		"another version": {header{typ: typeClientHello}, u32s(Version+1, 1), "version 2 of the protocol"},
+		"another version": {header{typ: typeClientHello}, u32s(Version+1, 1), "version 3 of the protocol"},
 		"not hello":       {header{typ: typeLease}, nil, "the first frame is lease, not hello"},
 		"short":           {header{typ: typeClientHello}, u32s(Version), "hello: malformed"},
 		"long":            {header{typ: typeClientHello}, u32s(Version, 1, 2), "4 bytes too many"},

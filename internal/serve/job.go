@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/brinepool/brine/internal/bill"
 	"github.com/brinepool/brine/internal/engine"
 	"github.com/brinepool/brine/internal/link"
 	"github.com/brinepool/brine/internal/shm"
@@ -18,12 +19,16 @@ import (
 // maxCount bounds the tasks of a frame's job: their indices have 32 bits.
 const maxCount = math.MaxUint32
 
+// maxEncode is the longest time that a client can have spent on the tasks of a frame.
+const maxEncode = 24 * time.Hour
+
 var errCancelled = errors.New("brine: the job was cancelled")
 
 // job is the engine's work of one submit frame and those that extend it: bytes in, frames out.
 type job struct {
 	c      *connection
 	number uint64
+	p      *pool
 	e      *engine.Engine
 	j      *engine.Job
 
@@ -31,6 +36,9 @@ type job struct {
 	count int   // tasks so far
 	open  bool  // more may come
 	err   error // why the engine didn't take the job
+
+	heaviest, heaviestFunction int64        // of the arguments so far, in bytes; of the reading goroutine
+	heaviestResult             atomic.Int64 // of the results
 
 	left atomic.Int64 // tasks that have not ended, and one more while more may come
 
@@ -46,6 +54,9 @@ type block struct {
 	bytes  []byte
 	left   atomic.Int64
 	placed bool // some may be for the arena
+	refers bool // some may refer to the client's
+	came   time.Time
+	encode time.Duration // that the client spent
 }
 
 // parseBlock takes lengths and bodies off a payload, which they are the end of.
@@ -54,7 +65,7 @@ func parseBlock(p *parser, count, at int, what string) (*block, error) {
 	if err := p.Err(what); err != nil {
 		return nil, &fault{err}
 	}
-	b := &block{at: at, ends: make([]uint32, count)}
+	b := &block{at: at, came: time.Now(), ends: make([]uint32, count)}
 	lengths := parser{Rest: heads}
 	end := uint64(0)
 	for i := range b.ends {
@@ -64,6 +75,7 @@ func parseBlock(p *parser, count, at int, what string) (*block, error) {
 		}
 		b.ends[i] = uint32(end)
 		b.placed = b.placed || n >= link.ArenaFrom
+		b.refers = b.refers || (n >= referenceSize && n <= 2*referenceSize+singleHead)
 	}
 	if end != uint64(len(p.Rest)) {
 		return nil, wrong("%s: %d bytes too many", what, uint64(len(p.Rest))-end)
@@ -109,7 +121,8 @@ func (c *connection) submit(h header, payload []byte) error {
 		return wrong("submit: no tasks")
 	}
 	f := p.function(name)
-	j := &job{c: c, number: h.job, e: p.e, count: int(h.count), open: open, first: b}
+	b.refers = b.refers || len(bound) == 0
+	j := &job{c: c, number: h.job, p: p, e: p.e, count: int(h.count), open: open, first: b}
 	j.left.Store(int64(h.count))
 	if open {
 		j.left.Add(1)
@@ -119,10 +132,15 @@ func (c *connection) submit(h header, payload []byte) error {
 	j.j.Sized = b.placed || open
 	if len(bound) > 0 {
 		c.bounds++
-		j.j.Bound = &engine.Bound{ID: c.bounds, Bytes: append([]byte(nil), bound...), Passing: true}
-		p.e.AddBound(f, bound, false, 0)
+		beside := p.arena.beside(bound[1:]) - 1 // the mode is no part of the function
+		j.j.Bound = &engine.Bound{ID: c.bounds, Bytes: append([]byte(nil), bound...), Passing: true, Beside: beside}
+		p.e.AddBound(f, j.j.Bound.Bytes, beside, false, 0)
+		payload := j.j.Bound.Bytes[1:]
+		p.weigh(f.Name, bill.Function, int64(len(bound))+beside, func() ([]byte, []int64, bool) { return p.arena.look(payload) })
 	}
-	f.AddEncode(time.Duration(encode))
+	b.encode = min(time.Duration(encode), maxEncode)
+	f.AddEncode(b.encode)
+	j.weigh(b)
 	c.mu.Lock()
 	_, taken := c.jobs[h.job]
 	if !taken {
@@ -169,8 +187,10 @@ func (c *connection) extend(h header, payload []byte) error {
 	if encode < 0 {
 		return wrong("extend: encoding took %d", encode)
 	}
-	j.j.Func.AddEncode(time.Duration(encode))
+	b.encode = min(time.Duration(encode), maxEncode)
+	j.j.Func.AddEncode(b.encode)
 	if n := int(h.count); n > 0 {
+		j.weigh(b)
 		j.add(b)
 		j.left.Add(int64(n))
 		err := j.err
@@ -276,12 +296,83 @@ func (j *job) Encode(dst []byte, i int, _ *shm.Refs) ([]byte, error) {
 	return append(dst, j.block(i).body(i)...), nil
 }
 
+// Origin is engine.Relay's. The client has encoded the tasks of a block one after the other.
+func (j *job) Origin(lo, hi int) engine.Origin {
+	b := j.block(lo)
+	n := time.Duration(len(b.ends))
+	begun := b.encode / n * time.Duration(lo-b.at)
+	o := engine.Origin{Begun: b.came.Add(begun - b.encode), Encode: b.encode / n * time.Duration(min(hi, b.at+len(b.ends))-lo)}
+	for at := lo; at < hi; {
+		b := j.block(at)
+		end := min(hi, b.at+len(b.ends))
+		for ; b.refers && at < end; at++ {
+			body := b.body(at)
+			if n := j.beside(body); n > 0 {
+				o.Beside += n
+				o.Most = max(o.Most, n+int64(len(body)))
+			}
+		}
+		at = end
+	}
+	return o
+}
+
+// beside returns how many bytes of an argument are not in its body.
+func (j *job) beside(body []byte) int64 {
+	if j.j.Bound != nil {
+		return j.p.arena.beside(body)
+	}
+	function, arguments, ok := single(body)
+	if !ok {
+		return 0
+	}
+	return j.p.arena.beside(function) + j.p.arena.beside(arguments)
+}
+
+// weigh looks into the arguments of a block that are much larger than those before, for the bill.
+func (j *job) weigh(b *block) {
+	for i := b.at; i < b.at+len(b.ends); i++ {
+		body := b.body(i)
+		if int64(len(body)) < 2*j.heaviest && !b.refers {
+			continue
+		}
+		payload := body
+		if j.j.Bound == nil {
+			var function []byte
+			function, payload, _ = single(body)
+			j.weighOne(bill.Function, function, &j.heaviestFunction)
+		}
+		j.weighOne(bill.Argument, payload, &j.heaviest)
+		j.p.see(j.j.Func.Name, payload)
+	}
+}
+
+// weighOne looks into a payload, unless there was one that is not much smaller.
+func (j *job) weighOne(class string, payload []byte, heaviest *int64) {
+	size := int64(len(payload)) + j.p.arena.beside(payload)
+	if size >= 2**heaviest {
+		*heaviest = size
+		j.p.weigh(j.j.Func.Name, class, size, func() ([]byte, []int64, bool) { return j.p.arena.look(payload) })
+	}
+}
+
 // Decode is not called: results are passed on.
 func (j *job) Decode(int, []byte) error { return nil }
 
 // Forward is engine.Forwarder's.
 func (j *job) Forward(first int, items []link.Item, worker uint32) {
 	n := len(items)
+	for i := range items {
+		if size := int64(len(items[i].Body)); size >= 2*j.heaviestResult.Load() && items[i].Status == link.OK {
+			j.heaviestResult.Store(size)
+			j.p.weigh(j.j.Func.Name, bill.Result, size, func() ([]byte, []int64, bool) {
+				if items[i].Place.Len > 0 {
+					return lookStored(items[i].Body)
+				}
+				return j.p.arena.look(items[i].Body)
+			})
+		}
+	}
 	j.c.out.results(j.number, first, items, worker)
 	j.ended(first, n)
 }

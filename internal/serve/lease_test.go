@@ -99,6 +99,8 @@ func (b *borrower) account(broken uint8) []byte {
 	p := appendU64(nil, b.id)
 	p = appendU64(p, b.received+b.in.Received())
 	p = append(p, u32s(b.tasks, b.failed)...)
+	p = appendString(p, "do")
+	p = appendU64(appendU64(p, 40), 20)
 	for _, ns := range []int64{b.spent.Run, 1, 2, 3} {
 		p = appendU64(p, uint64(ns))
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/brinepool/brine/internal/bill"
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/engine"
 )
@@ -197,23 +198,21 @@ func TestStatistics(t *testing.T) {
 	c.results(1, 3)
 	c.submit(1, 2, submission{}, "die")
 	c.results(2, 1)
-	var s statistics
+	var s bill.Bill
 	if err := json.Unmarshal([]byte(c.statistics()), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.Name != "kind" || s.Workers != 2 || s.Counts.Done != 2 || s.Counts.Failed != 2 || s.Counts.Deaths != 1 || s.Counts.Started < 2 {
+	if s.Name != "kind" || s.Counts.Workers != 2 || s.Language != "python" || s.Counts.Done != 2 || s.Counts.Failed != 2 || s.Counts.Deaths != 1 || s.Counts.Started < 2 {
 		t.Errorf("counts: %+v", s)
 	}
-	classes := make(map[string]classStats)
-	for _, f := range s.Functions {
-		for name, c := range f.Classes {
-			classes[f.Name+" "+name] = c
-		}
+	classes := make(map[string]bill.Line)
+	for _, l := range s.Lines {
+		classes[l.Function+" "+l.Class] = l
 	}
 	if a := classes["do argument"]; a.Encode.Count != 4 || a.Decode.Count != 3 || a.Encode.Bytes != 22 {
 		t.Errorf("arguments: %+v", a)
 	}
-	if b := classes["do bound"]; b.Encode.Count != 1 || b.Encode.Bytes != 5 || b.Decode.Bytes == 0 {
+	if b := classes["do function"]; b.Encode.Count != 1 || b.Encode.Bytes != 4 || b.Decode.Bytes == 0 {
 		t.Errorf("bound arguments: %+v", b)
 	}
 	if r := classes["do result"]; r.Encode.Count != 2 || r.Encode.Bytes != 2 {
@@ -222,7 +221,7 @@ func TestStatistics(t *testing.T) {
 	tasks, own := int64(0), 0
 	for _, p := range s.Processes {
 		tasks += p.Tasks
-		own += len(p.Functions)
+		own += len(p.Lines)
 	}
 	if tasks != 3 || own < 3 {
 		t.Errorf("processes: %+v", s.Processes)

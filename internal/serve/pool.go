@@ -2,15 +2,18 @@ package serve
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/brinepool/brine/internal/bill"
 	"github.com/brinepool/brine/internal/codec"
 	"github.com/brinepool/brine/internal/engine"
 	"github.com/brinepool/brine/internal/link"
@@ -40,6 +43,10 @@ type pool struct {
 	opened chan struct{}    // closed when the client was told that it is, or why not
 	ending sync.Once        // the first of close and kill has closed told
 	stderr *os.File
+	arena  arena
+
+	looking looking
+	whole   atomic.Bool // the last account is to have all chunks that are known
 }
 
 // open begins to open a pool.
@@ -49,9 +56,20 @@ func (c *connection) open(h header, payload []byte) error {
 		return wrong("open: no descriptor came with it")
 	}
 	stderr := os.NewFile(uintptr(fd), "stderr of workers")
+	if h.flags&hasArena == 0 && c.in.stray() {
+		_ = stderr.Close()
+		return wrong("open: a descriptor came that its flags don't speak of")
+	}
+	var memory arena
+	arenaFD := -1
+	if h.flags&hasArena != 0 {
+		if arenaFD = c.in.takeFD(); arenaFD >= 0 {
+			memory = c.arenas.open(arenaFD)
+		}
+	}
 	p := parser{Rest: payload}
 	workers, maxTasks := p.U32(), p.U32()
-	memory, grace, arena := int64(p.U64()), int64(p.U64()), int64(p.U64())
+	most, grace, size := int64(p.U64()), int64(p.U64()), int64(p.U64())
 	depth := p.U32()
 	name := string(p.Bytes())
 	config := append([]byte(nil), p.Rest...)
@@ -59,12 +77,14 @@ func (c *connection) open(h header, payload []byte) error {
 	switch {
 	case err != nil:
 		err = &fault{err}
+	case h.flags&^hasArena != 0 || (h.flags != 0 && arenaFD < 0):
+		err = wrong("open: flags %d without the descriptors that they speak of", h.flags)
 	case workers == 0 || workers > maxWorkers:
 		err = wrong("open: %d workers", workers)
 	case maxTasks > math.MaxInt32:
 		err = wrong("open: a worker of %d tasks", maxTasks)
-	case memory < 0 || grace < 0 || arena < 0 || arena > maxArena/int64(2*workers):
-		err = wrong("open: memory cap %d, grace %d, arena %d", memory, grace, arena)
+	case most < 0 || grace < 0 || size < 0 || size > maxArena/int64(2*workers):
+		err = wrong("open: memory cap %d, grace %d, arena %d", most, grace, size)
 	case c.pools[h.pool] != nil:
 		err = wrong("open: pool %d is there already", h.pool)
 	}
@@ -72,22 +92,23 @@ func (c *connection) open(h header, payload []byte) error {
 		_ = stderr.Close()
 		return err
 	}
-	if arena == 0 {
-		arena = shm.Total() / arenaShare / int64(2*workers)
+	if size == 0 {
+		size = shm.Total() / arenaShare / int64(2*workers)
 	}
-	pl := &pool{c: c, number: h.pool, name: name, opened: make(chan struct{}), stderr: stderr}
+	pl := &pool{c: c, number: h.pool, name: name, opened: make(chan struct{}), stderr: stderr, arena: memory}
 	launch := pl.launch
 	if depth >= maxDepth {
 		launch = refuse(fmt.Errorf("a pool inside a task of a pool inside a task, %d deep: does a task open a pool for itself?", depth))
 	}
 	pl.e = engine.Start(engine.Config{
-		Workers: int(workers), MaxTasks: int(maxTasks), MaxMemory: memory, Grace: time.Duration(grace),
-		Stderr: stderr, Logger: slog.Default(), Build: "brine engine " + c.version, Kind: name, Depth: int(depth), Config: config, Arena: arena,
-		Launch: launch, Farewell: max(time.Duration(grace), farewell), Revoke: pl.revoke,
+		Workers: int(workers), MaxTasks: int(maxTasks), MaxMemory: most, Grace: time.Duration(grace),
+		Stderr: stderr, Logger: slog.Default(), Build: "brine engine " + c.version, Kind: name, Depth: int(depth), Config: config, Arena: size,
+		Beside: memory.beside(config), Launch: launch, Farewell: max(time.Duration(grace), farewell), Revoke: pl.revoke,
 	})
 	c.mu.Lock()
 	c.pools[h.pool] = pl
 	c.mu.Unlock()
+	pl.weigh(name, bill.Initializer, int64(len(config))+memory.beside(config), func() ([]byte, []int64, bool) { return memory.look(config) })
 	c.running.Go(pl.await)
 	return nil
 }
@@ -146,8 +167,11 @@ func (c *connection) close(h header) error {
 	if err != nil {
 		return err
 	}
+	p.end(h)
 	c.running.Go(func() {
-		p.tell(p.e.Close())
+		err := p.e.Close()
+		p.looking.wait()
+		p.tell(err)
 	})
 	return nil
 }
@@ -158,8 +182,16 @@ func (c *connection) kill(h header) error {
 	if err != nil {
 		return err
 	}
+	p.end(h)
 	c.running.Go(p.kill)
 	return nil
+}
+
+// end notes what the client wants of the account when the pool ends.
+func (p *pool) end(h header) {
+	if h.flags&allChunks != 0 {
+		p.whole.Store(true)
+	}
 }
 
 func (p *pool) kill() {
@@ -172,6 +204,11 @@ func (p *pool) tell(err error) {
 	<-p.opened
 	p.ending.Do(func() {
 		_ = p.stderr.Close()
+		chunks := lastChunks
+		if p.whole.Load() {
+			chunks = math.MaxInt
+		}
+		p.sendAccount(chunks)
 		p.c.out.frame(header{typ: typeClosed, pool: p.number}, func(b []byte) []byte {
 			if err == nil {
 				return appendString(b, "")
@@ -179,6 +216,32 @@ func (p *pool) tell(err error) {
 			return appendString(b, err.Error())
 		})
 	})
+}
+
+// statistics answers with a pool's account.
+func (c *connection) statistics(h header) error {
+	p, err := c.pool(h)
+	if err != nil {
+		return err
+	}
+	c.running.Go(func() {
+		p.looking.wait()
+		p.sendAccount(math.MaxInt)
+	})
+	return nil
+}
+
+// lastChunks is how many chunks there are in the account of a pool that has ended, unless the client wants all: who closes a
+// pool should not have to wait for thousands of them.
+const lastChunks = 1024
+
+// sendAccount sends the client the account of the pool, with so many of the last chunks.
+func (p *pool) sendAccount(chunks int) {
+	b, err := json.Marshal(p.account(chunks))
+	if err != nil {
+		b = []byte("{}") // of plain numbers and texts, which JSON can have
+	}
+	p.c.out.frame(header{typ: typeStatistics, pool: p.number}, func(to []byte) []byte { return append(to, b...) })
 }
 
 // lease lends the client an idle worker, if there is one.
@@ -227,6 +290,7 @@ func (c *connection) unlease(h header, payload []byte) error {
 	p := parser{Rest: payload}
 	r.NextID, r.Received = p.U64(), p.U64()
 	r.Tasks, r.Failed = int(p.U32()), int(p.U32())
+	r.Function, r.Bytes, r.Results = string(p.Bytes()), int64(p.U64()), int64(p.U64())
 	r.Spent.Run, r.Spent.Decode, r.Spent.Encode, r.Spent.Bound = int64(p.U64()), int64(p.U64()), int64(p.U64()), int64(p.U64())
 	broken := p.U8()
 	if err := ended(&p, "unlease"); err != nil {

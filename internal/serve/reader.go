@@ -23,7 +23,7 @@ type reader struct {
 	r, w  int
 	small int
 	oob   []byte
-	fds   []int // that have come and not been taken
+	fds   []int // that have come and not been taken: two for each of two open frames at most
 }
 
 func newReader(fd int) *reader {
@@ -63,7 +63,7 @@ func (r *reader) nextAny() (h header, payload []byte, err error) {
 // check refuses descriptors that no frame speaks of. They have come with the last bytes read, so those that are left
 // when the open frame in front is taken belong to one that follows, if there is one.
 func (r *reader) check(h header) error {
-	if n := len(r.fds); n > 1 || (n == 1 && h.typ != typeOpen && r.r == r.w) {
+	if n := len(r.fds); n > 4 || (h.typ != typeOpen && r.stray()) {
 		return wrong("a descriptor came with a %v frame", h.typ)
 	}
 	return nil
@@ -78,6 +78,9 @@ func (r *reader) takeFD() int {
 	r.fds = r.fds[1:]
 	return fd
 }
+
+// stray says that a descriptor is left over which can't belong to a frame that follows.
+func (r *reader) stray() bool { return len(r.fds) > 0 && r.r == r.w }
 
 // fill waits for more bytes.
 func (r *reader) fill() error {

@@ -1,6 +1,6 @@
 // Package serve is the engine as a child process of a program in another language, which speaks the client protocol of
 // docs/PROTOCOL.md on a socket: it has pools here, starts their workers when it is asked to, and gets results as the
-// workers sent them. This package looks into no payload.
+// workers sent them. It looks into payloads for the bill alone (payload.go).
 //
 // One goroutine reads the socket and never waits for anything else: what takes time has a goroutine of its own. What
 // goes out is gathered by the outbox, which writes without waiting as long as there is room.
@@ -28,7 +28,7 @@ const partingTime = 5 * time.Second
 func Run(ctx context.Context, fd int, version string) error {
 	c := &connection{
 		fd: fd, version: version, in: newReader(fd), out: newOutbox(fd), gone: make(chan struct{}),
-		pools: make(map[uint32]*pool), jobs: make(map[uint64]*job), workers: make(map[uint32]*worker), loans: make(map[uint32]*engine.Loan),
+		pools: make(map[uint32]*pool), jobs: make(map[uint64]*job), workers: make(map[uint32]*worker), loans: make(map[uint32]*engine.Loan), arenas: make(arenas),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = syscall.Shutdown(fd, syscall.SHUT_RD) })
 	defer stop()
@@ -63,6 +63,8 @@ type connection struct {
 	loans   map[uint32]*engine.Loan
 	last    uint32 // number of a worker
 	bounds  uint64 // number of bound arguments
+
+	arenas arenas // of the reading goroutine
 
 	running sync.WaitGroup // goroutines that speak for pools and workers
 }
@@ -167,6 +169,7 @@ func (c *connection) end() {
 	defer late.Stop()
 	select {
 	case <-done:
+		c.arenas.close()
 		c.in.close()
 		_ = syscall.Close(c.fd)
 	case <-late.C:

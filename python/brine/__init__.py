@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from multiprocessing.pool import ThreadPool
 
+    from ._explain import Explanation, explain
     from ._failure import RemoteError
     from .errors import (
         CancelledError,
@@ -37,6 +38,7 @@ __all__ = [
     "CancelledError",
     "CrashError",
     "EngineError",
+    "Explanation",
     "IMapIterator",
     "IMapUnorderedIterator",
     "MapResult",
@@ -48,6 +50,7 @@ __all__ = [
     "TaskTimeoutError",
     "ThreadPool",
     "TimeoutError",
+    "explain",
     "size_warning",
 ]
 
@@ -57,6 +60,7 @@ _HOMES = {
     "CancelledError": _ERRORS,
     "CrashError": _ERRORS,
     "EngineError": _ERRORS,
+    "Explanation": "brine._explain",
     "IMapIterator": "brine.results",
     "IMapUnorderedIterator": "brine.results",
     "MapResult": "brine.results",
@@ -68,6 +72,7 @@ _HOMES = {
     "TaskTimeoutError": _ERRORS,
     "ThreadPool": "multiprocessing.pool",
     "TimeoutError": _ERRORS,
+    "explain": "brine._explain",
 }
 
 

@@ -8,7 +8,6 @@ know how calls become tasks.
 from __future__ import annotations
 
 import collections
-import json
 import os
 import queue
 import signal
@@ -25,10 +24,10 @@ from . import _memory as memory
 from . import _process as process
 from . import _send as send
 from . import _wire as wire
-from ._account import Account
+from ._account import Account, bill
 from ._engine import Engine
 from ._lane import Lane
-from ._report import keep_for_the_end
+from ._report import is_wanted, keep_for_the_end
 from .errors import EngineError, PoolClosedError
 
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"  # as in multiprocessing.pool
@@ -85,7 +84,7 @@ class Core:
         self._waiting = 0  # feeds that wait for room
         self._callbacks: Optional[queue.SimpleQueue[Any]] = None
         self._callback_thread: Optional[threading.Thread] = None
-        self._statistics: Optional[dict[str, Any]] = None
+        self._bill: Optional[bytes] = None  # the engine's account, as JSON
         self._hungry = 4 * options.processes
 
     # Opening.
@@ -97,10 +96,12 @@ class Core:
         self._config, self._handed = process.configuration(self.ctx, self.options, self.account)
         self.engine.pools[self.number] = self
         head = _OPEN.pack(self.options.processes, self.options.max_tasks, self.options.max_memory, 0, 0, _depth())
-        frame = wire.frame(wire.CLIENT_OPEN, head + wire.text(name) + self._config.body, epoch=self.number)
+        arena = memory.arena()
+        payload = head + wire.text(name) + self._config.body
+        frame = wire.frame(wire.CLIENT_OPEN, payload, flags=int(arena is not None), epoch=self.number)
         stderr = _stderr()
         try:
-            self.engine.send_descriptors(frame, [stderr])
+            self.engine.send_descriptors(frame, [stderr] if arena is None else [stderr, arena.fd])
         finally:
             os.close(stderr)
         try:
@@ -208,7 +209,7 @@ class Core:
             self.lane.revoke()
         elif kind == wire.ENGINE_STATISTICS:
             with self._changed:
-                self._statistics = json.loads(bytes(payload))
+                self._bill = bytes(payload)
                 self._changed.notify_all()
 
     def answered(self, count: int) -> None:
@@ -227,7 +228,7 @@ class Core:
         place, self._config.place = self._config.place, None
         self.free(place)
         self.lane.lost()
-        keep_for_the_end({"client": self.account.data(), "engine": self._statistics or {}})
+        keep_for_the_end(self.account, self._bill)
         self.closed.set()
         with self._changed:
             self._changed.notify_all()
@@ -432,7 +433,7 @@ class Core:
 
     def _send_close(self) -> None:
         self.lane.give_back()
-        self.engine.send(wire.frame(wire.CLIENT_CLOSE, epoch=self.number))
+        self.engine.send(wire.frame(wire.CLIENT_CLOSE, flags=int(is_wanted()), epoch=self.number))
 
     def kill(self, exc: BaseException) -> None:
         """End the workers now. What has not ended fails with exc."""
@@ -444,8 +445,9 @@ class Core:
             return
         for feed in self._feeds:
             feed.stop()
+        self.lane.give_back()  # with its account
         self.lane.lost()
-        self.engine.send(wire.frame(wire.CLIENT_KILL, epoch=self.number))
+        self.engine.send(wire.frame(wire.CLIENT_KILL, flags=int(is_wanted()), epoch=self.number))
         self._abandon(exc)
 
     def wait(self) -> None:
@@ -455,17 +457,18 @@ class Core:
 
     # The account.
 
-    def statistics(self) -> dict[str, Any]:
-        """Return the engine's account of the pool."""
+    def bill(self) -> dict[str, Any]:
+        """Return the account of the pool."""
         self.lane.give_back()
         with self._changed:
-            if self.closed.is_set():
-                return self._statistics or {}
-            self._statistics = None
-        self.engine.send(wire.frame(wire.CLIENT_STATS, epoch=self.number))
-        with self._changed:
-            self._changed.wait_for(lambda: self._statistics is not None or self.closed.is_set())
-            return self._statistics or {}
+            open_ = not self.closed.is_set()
+            if open_:
+                self._bill = None
+        if open_:
+            self.engine.send(wire.frame(wire.CLIENT_STATS, epoch=self.number))
+            with self._changed:
+                self._changed.wait_for(lambda: self._bill is not None or self.closed.is_set())
+        return bill(self.account, self._bill)
 
 
 class Again:

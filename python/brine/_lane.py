@@ -53,7 +53,9 @@ class Lane:
         self._received = 0
         self._tasks = self._failed = 0
         self._spent = [0, 0, 0, 0]
-        self._calls: dict[str, list[int]] = {}  # of a function: count, bytes, largest, nanoseconds
+        self._calls: dict[str, list[int]] = {}  # of a function: count, bytes, largest, nanoseconds, bytes of results
+        self._sent = self._got = 0  # bytes of arguments and of results, in this lease
+        self._size = 0  # bytes of the last result
 
     def take(self) -> bool:
         """Return whether the caller may use the lane now. If so, leave must follow."""
@@ -91,6 +93,7 @@ class Lane:
             self._next, self._received = struct.unpack_from("<QQ", view)
             self._tasks = self._failed = 0
             self._spent = [0, 0, 0, 0]
+            self._sent = self._got = 0
             self._revoked = False
             self._worker = worker
             worker.hold()
@@ -130,6 +133,8 @@ class Lane:
         spent[1] += decode
         spent[2] += encode
         spent[3] += bound
+        self._size = size_got = word & wire.LENGTH_MASK
+        self._got += size_got
         if word < wire.IN_ARENA:
             if data[size]:
                 return True, payload.load(memoryview(data)[size : size + word])
@@ -142,17 +147,20 @@ class Lane:
         return False, failures.remote_exception(memoryview(data)[size : size + length])
 
     def count(self, call: Any) -> None:
-        """Put a call on the lane's account, which goes to the pool's when the worker is given back."""
-        if call.function.named:
-            line = self._calls.get(call.function.name)
-            if line is None:
-                line = self._calls[call.function.name] = [0, 0, 0, 0]
-            line[0] += 1
-            line[1] += call.size
-            line[2] = max(line[2], call.size)
-            line[3] += call.nanoseconds
-        else:
-            call.count(self._core.account)
+        """Put a call that was answered on the lane's account, which goes to the pool's when the worker is given back."""
+        function = call.function
+        line = self._calls.get(function.name)
+        if line is None:
+            line = self._calls[function.name] = [0, 0, 0, 0, 0]
+        line[0] += 1
+        line[1] += call.size
+        if call.size > line[2]:
+            line[2] = call.size
+        line[3] += call.nanoseconds
+        line[4] += self._size
+        self._sent += call.size
+        if not function.named:
+            self._core.account.dumped(function.name, "function", 1, function.size, function.size, 0)
 
     def leave(self) -> None:
         """End the use of the lane."""
@@ -196,9 +204,11 @@ class Lane:
         if worker is None:
             return
         calls, self._calls = self._calls, {}
-        for name, line in calls.items():
-            self._core.account.dumped(name, "argument", *line)
-            self._core.account.loaded(name, line[0], 0, 0, 0)
-        account = struct.pack("<QQIIqqqqB", self._next, self._received, self._tasks, self._failed, *self._spent, broken)
+        for name, (count, size, largest, nanoseconds, got) in calls.items():
+            self._core.account.dumped(name, "argument", count, size, largest, nanoseconds)
+            self._core.account.loaded(name, count, got, got // count, 0)
+        only = next(iter(calls)) if len(calls) == 1 else ""
+        head = struct.pack("<QQII", self._next, self._received, self._tasks, self._failed) + wire.text(only)
+        account = head + struct.pack("<QQqqqqB", self._sent, self._got, *self._spent, broken)
         worker.unhold()
         self._core.engine.send(wire.frame(wire.CLIENT_UNLEASE, account, epoch=self._core.number, func=worker.number))

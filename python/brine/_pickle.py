@@ -55,12 +55,8 @@ class Dumper:
     def __init__(self) -> None:
         self.parts: list[Any] = []
         self.buffers: list[memoryview] = []
-        pickler = pickle.Pickler(SimpleNamespace(write=self.parts.append), 5, buffer_callback=_keeper(self.buffers))
-        table = {**_table, **_extra}
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            table[numpy.ndarray] = _reduce_array
-        pickler.dispatch_table = table  # type: ignore[misc]
+        pickler = pickle.Pickler(SimpleNamespace(write=self.parts.append), 5, buffer_callback=keeper(self.buffers))
+        pickler.dispatch_table = reducers()  # type: ignore[misc]
         self.stamp = _stamp()
         self.dump = pickler.dump
         self.clear = pickler.clear_memo
@@ -87,6 +83,15 @@ class Dumper:
 _idle: list[Dumper] = []
 
 
+def reducers() -> dict[Any, Any]:
+    """Return what is known of types that pickle can't reduce by itself, or not as it should."""
+    table = {**_table, **_extra}
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        table[numpy.ndarray] = _reduce_array
+    return table
+
+
 def _stamp() -> tuple[int, bool]:
     return len(_table) + len(_extra), "numpy" in sys.modules
 
@@ -98,7 +103,9 @@ def _reduce_array(array: Any) -> Any:
     return array.__reduce_ex__(5)
 
 
-def _keeper(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
+def keeper(buffers: list[memoryview]) -> Callable[[pickle.PickleBuffer], bool]:
+    """Return the buffer_callback that keeps large buffers out of band, in buffers."""
+
     def keep(buffer: pickle.PickleBuffer) -> bool:
         try:
             view = buffer.raw()
@@ -151,7 +158,7 @@ def dump(obj: Any, make_pickler: Optional[Maker] = None, by_value: Optional[bool
 def _dump_with(make_pickler: Maker, obj: Any) -> Payload:
     parts: list[Any] = []
     buffers: list[memoryview] = []
-    make_pickler(SimpleNamespace(write=parts.append), 5, buffer_callback=_keeper(buffers)).dump(obj)
+    make_pickler(SimpleNamespace(write=parts.append), 5, buffer_callback=keeper(buffers)).dump(obj)
     return Payload(parts, buffers)
 
 

@@ -1,59 +1,54 @@
-"""The bill as text: who pickled what, how often, how much, how long."""
+"""The bill as text, as JSON, as a page or as a timeline. The engine's program writes them, for Go and Python alike."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
-from typing import Any, TextIO
+from typing import Any, Optional
 
-from ._account import CLASSES
+from ._account import Account, bill
+from .errors import EngineError
 
-_bills: list[dict[str, Any]] = []  # of pools that are over, if they are wanted at the end
+_kept: list[tuple[Account, Optional[bytes]]] = []  # of pools that are over, if they are wanted at the end
 
-
-def write_report(stats: dict[str, Any], file: TextIO) -> None:
-    """Write what ``Pool.stats()`` returned as a table."""
-    lines = ["function                       what         dumps     bytes       s      loads     bytes       s"]
-    for name, classes in sorted(stats["client"].items()):
-        for kind in CLASSES:
-            if kind not in classes:
-                continue
-            cells = []
-            for direction in ("dumps", "loads"):
-                line = classes[kind].get(direction)
-                if line is None:
-                    cells.append(f"{'':>7} {'':>9} {'':>7}")
-                else:
-                    cells.append(f"{line['count']:>7,} {_size(line['bytes']):>9} {line['nanoseconds'] / 1e9:>7.3f}")
-            lines.append(f"{name[:30]:<30} {kind:<11} {cells[0]}    {cells[1]}")
-    file.write("What this process pickled and unpickled:\n" + "\n".join(lines) + "\n")
-    engine = stats["engine"]
-    if engine:
-        file.write(_engine_text(engine))
+WANTED = "BRINE_REPORT"
+"""The variable by which `brine run` has the process that it names in it write its pools' bills at its end."""
 
 
-def keep_for_the_end(stats: dict[str, Any]) -> None:
+def render(bills: list[dict[str, Any]], *flags: str) -> str:
+    """Return what the program makes of bills: text, or what flags ask for."""
+    from ._engine import find
+
+    document = {"version": 1, "program": sys.argv, "source": "run", "bills": bills}
+    done = subprocess.run(
+        [find(), "bill", *flags, "-"], input=json.dumps(document), capture_output=True, encoding="utf-8", check=False
+    )
+    if done.returncode != 0:
+        why = done.stderr.strip() or f"the status is {done.returncode}"
+        raise EngineError(why if why.startswith("brine: ") else f"brine: the bill could not be written: {why}")
+    return done.stdout
+
+
+def is_wanted() -> bool:
+    """Say whether `brine run` wants the bills of this process's pools."""
+    return os.environ.get(WANTED, "").startswith(f"in {os.getpid()} ")
+
+
+def keep_for_the_end(account: Account, engine: Optional[bytes]) -> None:
     """Keep the account of a pool that is over, if `brine run --report` asked for it in this process."""
-    if os.environ.get("BRINE_REPORT") == f"in {os.getpid()}":
-        _bills.append(stats)
+    if is_wanted():
+        _kept.append((account, engine))
 
 
 def report_at_exit() -> None:
-    """Print the accounts that were kept on standard error."""
-    for i, stats in enumerate(_bills, 1):
-        sys.stderr.write(f"\nPool {i} of {len(_bills)}\n")
-        write_report(stats, sys.stderr)
-
-
-def _engine_text(engine: dict[str, Any]) -> str:
-    counts = engine.get("counts", {})
-    text = ", ".join(f"{n:,} {what}" for what, n in counts.items())
-    return f"The engine: {text}\n" if text else ""
-
-
-def _size(n: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if n < 1000:
-            return f"{n:,.0f} {unit}" if unit == "B" else f"{n:,.1f} {unit}"
-        n /= 1000
-    return f"{n:,.1f} GB"
+    """Write the accounts that were kept, as the variable says: text on standard error, and files."""
+    wanted = json.loads(os.environ[WANTED].split(" ", 2)[2])
+    bills = [bill(*kept) for kept in _kept]
+    if not bills:
+        sys.stderr.write("brine: the program made no pool\n")
+    if wanted.pop("text") and bills:
+        sys.stderr.write("\n" + render(bills, "--text"))
+    if wanted:
+        sys.stderr.write(render(bills, *[f"--{name}={path}" for name, path in wanted.items()]))

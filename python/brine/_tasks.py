@@ -380,6 +380,7 @@ class Tasks:
         out.take_up()
         ran = _now()
         x = call = args = kwds = None
+        freed = _now()  # what it takes to free the argument is the task's, and not its result's
         status = _ERRED if error is not None else 0
         if timeout:
             self._limit.stop()
@@ -400,7 +401,7 @@ class Tasks:
             word, data = self._encode(result, ready)
             result = ready = None
         self._answer(chunk, i, word, data)
-        self._account(start, loaded, ran)
+        self._account(start, loaded, freed)
         return off
 
     def _load_single(self, body: Any) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ Bytes = Union[bytes, bytearray, memoryview]
 
 VERSION = 2
 """Version of the worker protocol."""
-CLIENT_VERSION = 1
+CLIENT_VERSION = 2
 """Version of the client protocol."""
 
 HEADER = struct.Struct("<IIBBHIQII")

@@ -26,7 +26,7 @@ from ._core import CLOSE, RUN, TERMINATE, Core, Options
 from ._feed import Feed, slices
 from ._lane import Lost, NotBegun
 from ._progress import Progress
-from ._report import write_report
+from ._report import render
 from .errors import PoolClosedError
 from .results import AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
 
@@ -220,7 +220,8 @@ class Pool(multiprocessing.pool.Pool):
         if core.state != RUN or core.engine.dead is not None:
             core.check()
         if self._in_lanes and timeout is None and retries is None and not progress and call.encode():
-            if call.function.head and len(call.arguments) <= _LANE_ARGUMENTS and core.lane.take():
+            small = call.place is None and len(call.arguments) <= _LANE_ARGUMENTS
+            if small and call.function.head and core.lane.take():
                 return self._apply_in_lane(core.lane, call)
         limit, tries = self._limit_of(timeout), self._retries_of(retries)
         return self._apply(call, None, None, limit, tries, progress).get()
@@ -565,17 +566,41 @@ class Pool(multiprocessing.pool.Pool):
     # The account.
 
     def stats(self) -> dict[str, Any]:
-        """Return the account of what crossed and what was done.
+        """Return the account of what crossed and what was done. It may be called at any time, also after the end.
 
         Returns:
-            ``{"client": ..., "engine": ...}``: what this process pickled and unpickled, by function, class and direction,
-            with counts, bytes and nanoseconds; and the engine's account of each worker.
+            What `report` writes as JSON, but for the advice, as a dictionary: ``counts`` of tasks and workers;
+            ``processes``, this one first, each with ``pid``, ``encode`` and ``decode`` (how many pickles were made and
+            loaded, their bytes, nanoseconds, the largest), and of workers how their time went and how much memory they
+            needed; ``lines``, the same by function and class; ``repeats``; ``parts``, what the largest values are made
+            of; ``chunks`` and ``events``, what happened when. Times are nanoseconds, sizes bytes.
         """
-        return {"client": self._core.account.data(), "engine": self._core.statistics()}
+        return self._core.bill()
 
-    def report(self, file: Optional[TextIO] = None) -> None:
-        """Print the account, on standard output if file is None."""
-        write_report(self.stats(), file if file is not None else sys.stdout)
+    def report(
+        self,
+        file: Optional[TextIO] = None,
+        *,
+        json: Optional[str] = None,
+        html: Optional[str] = None,
+        timeline: Optional[str] = None,
+    ) -> None:
+        """Write the account: who pickled and loaded what, how often and how long, and what to do about it.
+
+        Args:
+            file: where it goes as text; standard output if it is None, and nothing else is asked for.
+            json: path of a file that it is written to as JSON, for other programs and `brine bill`.
+            html: path of a file for a page with pictures, which needs nothing but a browser.
+            timeline: path of a file for what happened when, in the format of chrome://tracing and ui.perfetto.dev.
+
+        Raises:
+            EngineError: a file could not be written, or the engine's program not be run.
+        """
+        files = {"json": json, "html": html, "timeline": timeline}
+        flags = [f"--{name}={os.fspath(path)}" for name, path in files.items() if path]
+        if file is not None:
+            flags.append("--text")
+        (file if file is not None else sys.stdout).write(render([self._core.bill()], *flags))
 
 
 def _are_small(args: tuple[Any, ...]) -> bool:

@@ -114,6 +114,24 @@ class Adder:
     __hash__ = None
 
 
+class Holder:
+    """Has something small and something large."""
+
+    def __init__(self, small, large):
+        self.small, self.large = small, large
+
+    def length(self, x):
+        return len(self.large)
+
+
+def first_of_pair(pair):
+    return pair[0]
+
+
+def length_of_initret(x, initret):
+    return len(initret)
+
+
 # Those that fail.
 
 

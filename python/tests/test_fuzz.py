@@ -18,7 +18,7 @@ import watch
 import brine
 
 HEADER = struct.Struct("<IIBB2xIQII")  # length, count, type, flags, pool, job, first, worker: docs/PROTOCOL.md
-VERSION = 1
+VERSION = 2
 HELLO, OPEN, STARTED, SUBMIT, EXTEND, CANCEL, CLOSE, KILL, LEASE, UNLEASE, STATS = range(33, 44)
 ENGINE_HELLO, ERROR = 65, 75
 RANDOM_CASES = int(os.environ.get("BRINE_FUZZ", "150"))
@@ -139,7 +139,7 @@ BAD = {
     "kill of no pool": HI + frame(KILL, pool=3),
     "lease of no pool": HI + frame(LEASE, pool=3),
     "stats of no pool": HI + frame(STATS, pool=3),
-    "unlease of no worker": HI + frame(UNLEASE, bytes(57), worker=3),
+    "unlease of no worker": HI + frame(UNLEASE, bytes(77), worker=3),
 }
 
 

@@ -22,7 +22,7 @@ class Pool:
 
 def _report_at_exit():
     import os, sys
-    print("the bill" if os.environ["BRINE_REPORT"] == f"in {os.getpid()}" else os.environ, file=sys.stderr)
+    print("the bill" if os.environ["BRINE_REPORT"] == f"in {os.getpid()} {{}}" else os.environ, file=sys.stderr)
 """
 
 
@@ -152,7 +152,7 @@ def test_what_was_imported_before_is_replaced(run, tmp_path):
         import runpy, sys
         for name in [m for m in sys.modules if m.startswith("multiprocessing")]:
             del sys.modules[name]
-        sys.meta_path[:] = [f for f in sys.meta_path if getattr(f, "__name__", "") != "ReplaceAfterImport"]
+        sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != "ReplaceAfterImport"]
         import multiprocessing.pool
         print(multiprocessing.pool.Pool.__module__)
         del sys.modules["sitecustomize"]
@@ -199,7 +199,7 @@ FORKS = """
 
 
 def test_the_first_process_alone_reports(run):
-    done = run(FORKS, BRINE_REPORT="1")
+    done = run(FORKS, BRINE_REPORT="{}")
     assert output(done) == []
     assert done.stderr == "the bill\n"
 
@@ -208,11 +208,7 @@ def test_no_report_unless_asked_for(run):
     assert run(FORKS).stderr == ""
 
 
-def test_a_program_without_pools_says_so(run):
-    assert run("print(1)", BRINE_REPORT="1").stderr == "brine: the program made no pool\n"
-
-
 def test_a_report_that_fails_leaves_the_exit_status(run):
-    done = run("import brine; brine._report_at_exit = None; raise SystemExit(3)", BRINE_REPORT="1")
+    done = run("import brine; brine._report_at_exit = None; raise SystemExit(3)", BRINE_REPORT="{}")
     assert done.returncode == 3
     assert done.stderr == "brine: no report: TypeError: 'NoneType' object is not callable\n"
