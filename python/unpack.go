@@ -34,6 +34,18 @@ func Unpack() (string, error) {
 	return "", fmt.Errorf("unpacking the Python package: %w", errors.Join(errs...))
 }
 
+// UnpackTrace does the same, and returns the directory that a program which is traced has on PYTHONPATH.
+func UnpackTrace() (string, error) {
+	site, err := Unpack()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(site), "trace"), nil
+}
+
+// shared is the module that both directories have.
+const shared = "_brine_replace.py"
+
 // bases are the directories that may have the versions, the best first.
 func bases() []string {
 	temporary := filepath.Join(os.TempDir(), "brine-"+strconv.Itoa(os.Getuid()))
@@ -56,7 +68,15 @@ func read() (files map[string][]byte, version string, err error) {
 		if err != nil {
 			return err
 		}
-		files[strings.TrimPrefix(path, "site/")] = content
+		switch name, site := strings.CutPrefix(path, "site/"); {
+		case strings.HasPrefix(path, "trace/"):
+			files["../"+path] = content
+		case site && name == shared:
+			files["../trace/"+name] = content
+			files[name] = content
+		default:
+			files[name] = content
+		}
 		sum.Write(fmt.Appendf(nil, "%s %d\n", path, len(content)))
 		sum.Write(content)
 		return nil

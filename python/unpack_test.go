@@ -92,6 +92,29 @@ func TestUnpackWritesOnce(t *testing.T) {
 	}
 }
 
+func TestUnpackTrace(t *testing.T) {
+	dirs(t)
+	trace, err := python.UnpackTrace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := files(t, unpack(t))
+	found := files(t, trace)
+	for _, want := range []string{"sitecustomize.py", "_brine_trace.py", "_brine_replace.py"} {
+		if found[want] == nil {
+			t.Errorf("there is no %s among %d files", want, len(found))
+		}
+	}
+	for name := range found { // the program that is traced must not find more than it has
+		if filepath.Dir(name) != "." || name != "sitecustomize.py" && !strings.HasPrefix(name, "_brine_") {
+			t.Errorf("%s is on the path of programs that are traced", name)
+		}
+	}
+	if site["_brine_trace.py"] != nil || site["_brine_replace.py"] == nil {
+		t.Errorf("on the path of programs that are run: %v", site)
+	}
+}
+
 func TestUnpackMends(t *testing.T) {
 	dirs(t)
 	site := unpack(t)

@@ -24,6 +24,6 @@ func root() *cobra.Command {
 		Version:       version(),
 	}
 	cmd.SetErrPrefix("brine:")
-	cmd.AddCommand(engineCommand(), runCommand(), versionCommand())
+	cmd.AddCommand(billCommand(), collectCommand(), engineCommand(), explainCommand(), runCommand(), traceCommand(), versionCommand())
 	return cmd
 }

@@ -1,15 +1,16 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/brinepool/brine/python"
 )
@@ -18,7 +19,23 @@ import (
 type runOptions struct {
 	python string
 	module bool
-	report bool
+	report report
+}
+
+// report says how the bills are wanted, if they are. Files are named by their paths.
+type report struct {
+	Text     bool   `json:"text"`
+	JSON     string `json:"json,omitempty"`
+	HTML     string `json:"html,omitempty"`
+	Timeline string `json:"timeline,omitempty"`
+}
+
+// flags adds the flags that say what to write besides the text. where is what --json without a file stands for.
+func (r *report) flags(flags *pflag.FlagSet, where string) {
+	flags.StringVar(&r.JSON, "json", "", "write what crossed as JSON, with --json=FILE to a file, else to "+where)
+	flags.Lookup("json").NoOptDefVal = "-"
+	flags.StringVar(&r.HTML, "html", "", "write it to this file as a page, with pictures")
+	flags.StringVar(&r.Timeline, "timeline", "", "write what happened when to this file, for ui.perfetto.dev")
 }
 
 func runCommand() *cobra.Command {
@@ -33,7 +50,7 @@ multiprocessing.pool.Pool and the Pool of every context are Brine's. The Python
 package is in this program and needs no installation. Python takes this process
 over, so output, exit status and signals are the program's own.`,
 		Example: `  brine run script.py --its-own-flag
-  brine run --report script.py
+  brine run --report --html bill.html script.py
   brine run --python python3.13 -m package.module`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return run(options, args)
@@ -42,7 +59,8 @@ over, so output, exit status and signals are the program's own.`,
 	flags := cmd.Flags()
 	flags.SetInterspersed(false) // what follows the script is the script's
 	flags.BoolVarP(&options.module, "module", "m", false, "run a module, whose name comes next, as python -m does")
-	flags.BoolVar(&options.report, "report", false, "print what crossed in each pool to standard error at exit")
+	flags.BoolVar(&options.report.Text, "report", false, "print what crossed in each pool to standard error at exit")
+	options.report.flags(flags, "standard error")
 	flags.StringVar(&options.python, "python", "python3", "the Python to run it with: 3.9 or newer")
 	return cmd
 }
@@ -59,13 +77,7 @@ func run(options runOptions, args []string) error {
 	if err := prepare(options.report); err != nil {
 		return err
 	}
-	argv := []string{interpreter}
-	if options.module {
-		argv = append(argv, "-m")
-	}
-	argv = append(argv, args...)
-	err = syscall.Exec(interpreter, argv, os.Environ()) //nolint:gosec // running what the user names is what the command is for
-	return fmt.Errorf("starting %s: %w", interpreter, err)
+	return become(interpreter, options.module, args)
 }
 
 // checkProgram errs if there is no program to run. Python would say so too, but in its own words.
@@ -89,7 +101,7 @@ func checkProgram(module bool, args []string) error {
 }
 
 // prepare changes the environment so that Python uses Brine: its package comes first, and this program is its engine.
-func prepare(report bool) error {
+func prepare(wanted report) error {
 	site, err := python.Unpack()
 	if err != nil {
 		return err
@@ -103,8 +115,38 @@ func prepare(report bool) error {
 		path += string(filepath.ListSeparator) + old
 	}
 	err = errors.Join(os.Setenv("PYTHONPATH", path), os.Setenv("BRINE_ENGINE", engine))
-	if report {
-		return errors.Join(err, os.Setenv("BRINE_REPORT", "1"))
+	if wanted == (report{}) {
+		return errors.Join(err, os.Unsetenv("BRINE_REPORT"))
 	}
-	return errors.Join(err, os.Unsetenv("BRINE_REPORT"))
+	err = errors.Join(err, wanted.makeFiles())
+	b, e := json.Marshal(wanted)
+	return errors.Join(err, e, os.Setenv("BRINE_REPORT", string(b)))
+}
+
+// makeFiles makes the files that are to be written, so that a mistake shows at once and not when the program has ended.
+// It completes their paths, for the program may change its directory.
+func (r *report) makeFiles() error {
+	if r.HTML == "-" || r.Timeline == "-" {
+		return errors.New("--html and --timeline need the name of a file")
+	}
+	if r.JSON == "-" {
+		return errors.Join(makeFile(&r.HTML), makeFile(&r.Timeline))
+	}
+	return errors.Join(makeFile(&r.JSON), makeFile(&r.HTML), makeFile(&r.Timeline))
+}
+
+func makeFile(name *string) error {
+	if *name == "" {
+		return nil
+	}
+	path, err := filepath.Abs(*name)
+	if err != nil {
+		return err
+	}
+	*name = path
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o666) //nolint:gosec // with the rights that other files get
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }

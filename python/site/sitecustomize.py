@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.machinery import PathFinder
+
+from _brine_replace import install, load_next
 
 TYPE_CHECKING = False  # typing would be most of the start-up
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any, Callable
 
@@ -83,89 +83,40 @@ def replace_in_pool(module: ModuleType) -> None:
 REPLACE = {"multiprocessing.context": replace_in_context, "multiprocessing.pool": replace_in_pool}
 
 
-class ReplaceAfterImport:
-    """Finds the modules of REPLACE where they are, and has them changed as soon as they are loaded."""
-
-    @classmethod
-    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name not in REPLACE:
-            return None
-        for finder in sys.meta_path:
-            spec = None if finder is cls else finder.find_spec(name, path, target)
-            if spec is not None:
-                change_when_loaded(spec, REPLACE[name])
-                return spec
-        return None
-
-
-def change_when_loaded(spec: ModuleSpec, replace: Callable[[ModuleType], None]) -> None:
-    """Has replace called with the module of spec, as soon as it is loaded."""
-    loader: Any = spec.loader
-    load = loader.exec_module
-
-    def exec_module(module: ModuleType) -> None:
-        load(module)
-        replace(module)
-
-    loader.exec_module = exec_module
-
-
-def install() -> None:
-    """Replaces Pool in what will be imported, and in what has been, by a .pth file say."""
-    sys.meta_path.insert(0, ReplaceAfterImport)  # type: ignore[arg-type]
-    for name, replace in REPLACE.items():
-        module = sys.modules.get(name)
-        if module is not None:
-            replace(module)
-
-
 def report_at_exit() -> None:
-    """Has the pools' bills printed when this process ends, if it is the one that `brine run --report` started.
+    """Has the pools' bills written when this process ends, if it is the one that `brine run` started with a flag for them.
 
-    The variable then names the process: so its children know that it isn't meant for them, and its pools that their bills
-    are to be kept for the end.
+    The variable has what is wanted, and then names the process too: so its children know that it isn't meant for them, and
+    its pools that their bills are to be kept for the end.
     """
-    if os.environ.get("BRINE_REPORT") != "1":
+    wanted = os.environ.get("BRINE_REPORT", "")
+    if not wanted.startswith("{"):
         return
     import atexit
 
     first = os.getpid()
-    os.environ["BRINE_REPORT"] = f"in {first}"
+    os.environ["BRINE_REPORT"] = f"in {first} {wanted}"
 
     def report() -> None:
-        brine = sys.modules.get("brine")
         if os.getpid() != first:  # a child that was forked by hand
             return
-        if brine is None:
-            sys.stderr.write("brine: the program made no pool\n")
-            return
         try:
+            import brine
+
             brine._report_at_exit()
         except Exception as e:  # the program has ended well, and that is what its exit status has to say
-            sys.stderr.write(f"brine: no report: {type(e).__name__}: {e}\n")
+            text = str(e).replace("brine: ", "", 1)
+            sys.stderr.write(f"brine: no report: {type(e).__name__}: {text}\n")
 
     atexit.register(report)
 
 
-def load_next() -> None:
-    """Loads the sitecustomize that this one hides, if there is one further on, and leaves its place to it."""
-    path = [p for p in sys.path if os.path.abspath(p) != HERE]
-    spec = PathFinder.find_spec("sitecustomize", path)
-    if spec is None or spec.loader is None:
-        return
-    from importlib.util import module_from_spec  # not at the top: most programs don't come here
-
-    module = module_from_spec(spec)
-    sys.modules["sitecustomize"] = module
-    spec.loader.exec_module(module)
-
-
 if sys.version_info >= (3, 9) and sys.implementation.name == "cpython":
-    install()
+    install(REPLACE)
     report_at_exit()
 else:
     sys.stderr.write(
         "brine: multiprocessing.Pool stays as it is: Brine needs CPython 3.9 or newer, and this is "
         f"{sys.implementation.name} {sys.version.split()[0]}\n"
     )
-load_next()
+load_next(HERE)
