@@ -28,6 +28,8 @@ func TestExamples(t *testing.T) {
 			"times 10  [0 10 20 30 40 50 60 70 80 90]",
 			"modulo 0  brine: task 0 of main.modulo: panic in main.modulo: runtime error: integer divide by zero",
 		}},
+		{"bill", nil, []string{".Cache map[int]string, 1,048,576 entries", "in .Converter.Cache", "went out 8 times: 260.0 MB. Make it worker state"}},
+		{"bill", []string{"-state"}, []string{"8 tasks done", "main.(*Converter).Convert  argument"}},
 		{"pickle", []string{"-entries=1000", "-items=2000"}, []string{"2000 integers converted with a table of 1000 entries", "built by workers"}},
 		{"recover", nil, []string{
 			"fatal error: stack overflow", "faulty.StackOverflow",
