@@ -27,7 +27,7 @@ BENCHFLAGS ?=
 PYTHON ?= python3
 VENV   := $(CURDIR)/.cache/venv
 # Where else there is Python; ruff treats it all alike.
-PYTHON_DIRS := python bench/python examples tools internal/conformance
+PYTHON_DIRS := python bench/python bench/ledger examples tools internal/conformance
 RUFF        := RUFF_CACHE_DIR=.cache/ruff $(VENV)/bin/ruff --config python/pyproject.toml
 # What a program in a checkout needs to have Brine.
 IN_CHECKOUT := PYTHONPATH=$(CURDIR)/python BRINE_ENGINE=$(BIN)/brine
@@ -144,7 +144,7 @@ examples: ## run every example in Go
 
 .PHONY: outputs
 outputs: $(VENV)-examples/.done brine ## run the examples in Python, and put what they print into the documents
-	@PATH=$(VENV)-examples/bin:$(BIN):$$PATH $(IN_CHECKOUT) python tools/outputs.py README.md examples/python/*/README.md
+	@PATH=$(VENV)-examples/bin:$(BIN):$$PATH $(IN_CHECKOUT) python tools/outputs.py README.md docs/THE-BILL.md examples/python/*/README.md
 
 .PHONY: brine
 brine: ## build the command brine: .cache/bin/brine
