@@ -97,7 +97,7 @@ func (p *pool) Stats() Stats {
 	s := Stats{
 		Kind: p.kind, Workers: p.e.Workers(), Started: counts.Started, Deaths: counts.Deaths,
 		Done: counts.Done, Failed: counts.Failed, Retried: counts.Retried,
-		Advice: p.document().Bills[0].Advice,
+		Advice: p.document(0).Bills[0].Advice,
 	}
 	for _, ps := range snap.Processes {
 		s.Processes = append(s.Processes, ProcessStats{

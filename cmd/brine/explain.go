@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -104,9 +102,9 @@ func isScript(module string) bool {
 
 // explainObject becomes Python, which imports the object and has it explained. It returns only if that fails.
 func explainObject(o *explainOptions, target string) error {
-	interpreter, err := exec.LookPath(o.python)
+	interpreter, err := findPython(o.python)
 	if err != nil {
-		return fmt.Errorf("no Python: %w; --python names another", err)
+		return err
 	}
 	if err := prepare(report{}); err != nil {
 		return err
@@ -116,12 +114,10 @@ func explainObject(o *explainOptions, target string) error {
 	if isScript(module) {
 		kind = "script"
 	}
-	argv := []string{
-		interpreter, "-m", "brine._explain_object", kind, module, object,
+	return become(interpreter, true, []string{
+		"brine._explain_object", kind, module, object,
 		strconv.Itoa(o.depth), strconv.Itoa(o.breadth), strconv.FormatBool(o.call), strconv.FormatBool(o.json),
-	}
-	err = syscall.Exec(interpreter, argv, os.Environ()) //nolint:gosec // running what the user names is what the command is for
-	return fmt.Errorf("starting %s: %w", interpreter, err)
+	})
 }
 
 // explained is the answer to the Python package.

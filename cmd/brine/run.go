@@ -70,9 +70,9 @@ func run(options runOptions, args []string) error {
 	if err := checkProgram(options.module, args); err != nil {
 		return err
 	}
-	interpreter, err := exec.LookPath(options.python)
+	interpreter, err := findPython(options.python)
 	if err != nil {
-		return fmt.Errorf("no Python: %w; --python names another", err)
+		return err
 	}
 	if err := prepare(options.report); err != nil {
 		return err
@@ -100,6 +100,23 @@ func checkProgram(module bool, args []string) error {
 	return nil
 }
 
+// findPython returns the path of an interpreter.
+func findPython(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", fmt.Errorf("no Python: %w; --python names another", err)
+	}
+	return path, nil
+}
+
+// prependPath puts a directory first on the path on which Python looks for modules.
+func prependPath(dir string) error {
+	if old := os.Getenv("PYTHONPATH"); old != "" {
+		dir += string(filepath.ListSeparator) + old
+	}
+	return os.Setenv("PYTHONPATH", dir)
+}
+
 // prepare changes the environment so that Python uses Brine: its package comes first, and this program is its engine.
 func prepare(wanted report) error {
 	site, err := python.Unpack()
@@ -110,11 +127,7 @@ func prepare(wanted report) error {
 	if err != nil {
 		return fmt.Errorf("finding this program, to have it as engine: %w", err)
 	}
-	path := site
-	if old := os.Getenv("PYTHONPATH"); old != "" {
-		path += string(filepath.ListSeparator) + old
-	}
-	err = errors.Join(os.Setenv("PYTHONPATH", path), os.Setenv("BRINE_ENGINE", engine))
+	err = errors.Join(prependPath(site), os.Setenv("BRINE_ENGINE", engine))
 	if wanted == (report{}) {
 		return errors.Join(err, os.Unsetenv("BRINE_REPORT"))
 	}

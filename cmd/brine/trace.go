@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"syscall"
 
@@ -56,23 +54,19 @@ func trace(options traceOptions, args []string) error {
 	if err := checkProgram(options.module, args); err != nil {
 		return err
 	}
-	interpreter, err := exec.LookPath(options.python)
+	interpreter, err := findPython(options.python)
 	if err != nil {
-		return fmt.Errorf("no Python: %w; --python names another", err)
+		return err
 	}
 	site, err := python.UnpackTrace()
 	if err != nil {
 		return err
 	}
-	path := site
-	if old := os.Getenv("PYTHONPATH"); old != "" {
-		path += string(filepath.ListSeparator) + old
-	}
 	socket, err := startCollector(options, args)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(os.Setenv("PYTHONPATH", path), os.Setenv("BRINE_TRACE", strconv.Itoa(os.Getpid())+":"+socket))
+	err = errors.Join(prependPath(site), os.Setenv("BRINE_TRACE", strconv.Itoa(os.Getpid())+":"+socket))
 	if err == nil {
 		err = become(interpreter, options.module, args)
 	}

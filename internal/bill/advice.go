@@ -73,8 +73,15 @@ func at(site string) string {
 
 func (l *Bill) repeated() []string {
 	var out []string
-	said := ""
+	said, more := "", int64(0)
 	for _, r := range l.Repeats {
+		if r.Bytes*r.Count < worthBytes {
+			continue
+		}
+		if len(out) == manyRepeats {
+			more++
+			continue
+		}
 		what := l.called(r.Class)
 		if r.Path != "" {
 			what = r.Path + " in the " + what
@@ -83,12 +90,6 @@ func (l *Bill) repeated() []string {
 		if remedy == "" {
 			remedy = l.once()
 		}
-		if r.Bytes*r.Count < worthBytes {
-			continue
-		}
-		if len(out) == manyRepeats {
-			return append(out, fmt.Sprintf("There are %s like this.", plural(int64(len(l.Repeats)-manyRepeats), "more value")))
-		}
 		if said == remedy {
 			remedy = "As above."
 		} else {
@@ -96,6 +97,13 @@ func (l *Bill) repeated() []string {
 		}
 		out = append(out, fmt.Sprintf("The same %s of %s%s (%s) went out %s: %s. %s",
 			what, ShortName(r.Function), at(r.Site), Size(r.Bytes), Times(r.Count), Size(r.Bytes*r.Count), remedy))
+	}
+	switch more {
+	case 0:
+	case 1:
+		out = append(out, "There is 1 more value like this.")
+	default:
+		out = append(out, "There are "+Number(more)+" more values like this.")
 	}
 	return out
 }

@@ -110,13 +110,16 @@ func (p *Process) title() string {
 	return fmt.Sprintf("%s %d", p.Name, p.PID)
 }
 
+// idle says that the process has ended without having done anything.
+func (p *Process) idle() bool { return p.Ended && p.Encode.Count+p.Decode.Count+p.Tasks == 0 }
+
 // processes writes who encoded and decoded how much, and how long that took.
 func (l *Bill) processes(b *strings.Builder) {
 	t := table{left: 1}
 	t.row([]string{"process", l.encodes(), "time", "average", "bytes", l.decodes(), "time", "average", "bytes"})
 	idle := int64(0)
 	for i, p := range l.Processes {
-		if i > 0 && p.Ended && p.Encode.Count+p.Decode.Count+p.Tasks == 0 {
+		if i > 0 && p.idle() {
 			idle++
 			continue
 		}
@@ -133,7 +136,7 @@ func (l *Bill) workers(b *strings.Builder) {
 	t := table{left: 1}
 	t.row([]string{"worker", "tasks", "starting", "initialising", "running", "coding", "waiting", "peak memory"})
 	for _, p := range l.Processes {
-		if p.Starting+p.Initialising+p.Working+p.Waiting == 0 || (p.Ended && p.Encode.Count+p.Decode.Count+p.Tasks == 0) {
+		if p.Starting+p.Initialising+p.Working+p.Waiting == 0 || p.idle() {
 			continue
 		}
 		memory := ""

@@ -42,11 +42,8 @@ func (e *Engine) Weigh(function, class string, size int64) bool {
 	return true
 }
 
-// Looked returns how long the program has spent on Weighed values; where that is a part of something that is measured, it is to
-// be left out.
-func (e *Engine) Looked() time.Duration { return time.Duration(e.looked.Load()) }
-
-// Weighed takes what was found in a value, by looking into it for some time.
+// Weighed takes what was found in a value, by looking into it for some time, which is left out of what else is measured
+// meanwhile.
 func (e *Engine) Weighed(function, class string, part bill.Part, took time.Duration) {
 	e.looked.Add(int64(took))
 	key := weighedKey{function, class}

@@ -10,7 +10,6 @@ import os
 import threading
 from typing import Any, Optional
 
-CLASSES = ("function", "initializer", "argument", "result")
 _TALLY = ("count", "bytes", "ns", "max")
 
 
